@@ -1,0 +1,2 @@
+//! The `ceil-img` program.
+fn main() {}
