@@ -3,6 +3,15 @@
 //! This room knows offsets and lengths. It must not know file systems, plans or the network.
 
 mod block_io;
+mod gpt;
+mod mbr;
+mod overlay;
+mod table;
+#[cfg(test)]
+mod table_tests;
 
 pub(crate) use block_io::eof;
 pub use block_io::{BlockIo, Bytes, Source, Window};
+pub use mbr::new_record;
+pub use overlay::{Fill, Overlay, Span};
+pub use table::{Partition, SECTOR, Table, TableError, TableKind};
