@@ -3,8 +3,11 @@
 //! Data flows one way: `cluster.yaml` and profiles → [`spec`] → [`plan`] → [`fetch`] → [`disk`] (the image, a
 //! copy-on-write overlay over an untouched base) → [`edit`] → [`emit`].
 
+pub mod bmap;
 pub mod disk;
+pub mod emit;
 pub mod fs;
+pub mod image;
 pub mod plan;
 pub mod report;
 pub mod values;

@@ -26,6 +26,11 @@ pub trait Source: Send + Sync + fmt::Debug {
         let len = self.len();
         Ok((offset < len).then_some(offset..len))
     }
+
+    /// SHA-256 of all the bytes, where it is known without reading them.
+    fn digest(&self) -> Option<[u8; 32]> {
+        None
+    }
 }
 
 /// A [`Source`] in memory, for contents that a template or a cluster file gave.

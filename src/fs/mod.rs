@@ -7,6 +7,7 @@
 pub mod ext4;
 pub mod fat;
 mod resolve;
+pub mod tree;
 
 use std::fmt;
 use std::io;

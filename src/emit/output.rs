@@ -1,0 +1,115 @@
+//! A file that appears complete or not at all.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::EmitError;
+
+/// A file being written under a name of its own beside the final one. Dropped without [`Output::finish`], it is
+/// removed and the final name keeps what it had.
+///
+/// The temporary name is fixed (`.NAME.part`), so that a killed run leaves one file that the next run takes over,
+/// and it is locked, so that two runs never write the same one.
+#[derive(Debug)]
+pub struct Output {
+    target: PathBuf,
+    part: PathBuf,
+    file: Option<File>,
+}
+
+impl Output {
+    /// Begins writing what will become `target`. Missing directories are made.
+    ///
+    /// # Errors
+    /// [`EmitError::Busy`] when another process writes the same target.
+    pub fn create(target: &Path) -> Result<Self, EmitError> {
+        let fail = |source| EmitError::Write {
+            path: target.to_owned(),
+            source,
+        };
+        let name = target
+            .file_name()
+            .ok_or_else(|| fail(io::Error::from(io::ErrorKind::IsADirectory)))?;
+        if target.is_dir() {
+            return Err(fail(io::Error::from(io::ErrorKind::IsADirectory)));
+        }
+        let parent = match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        fs::create_dir_all(parent).map_err(fail)?;
+        let mut part_name = std::ffi::OsString::from(".");
+        part_name.push(name);
+        part_name.push(".part");
+        let part = parent.join(part_name);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&part)
+            .map_err(fail)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(EmitError::Busy(target.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(fail(error)),
+        }
+        file.set_len(0).map_err(fail)?;
+        Ok(Self {
+            target: target.to_owned(),
+            part,
+            file: Some(file),
+        })
+    }
+
+    /// A whole small file, complete but not yet under its final name.
+    ///
+    /// # Errors
+    /// As [`Output::create`].
+    pub fn with_bytes(target: &Path, bytes: &[u8]) -> Result<Self, EmitError> {
+        let output = Self::create(target)?;
+        io::Write::write_all(&mut output.file(), bytes).map_err(|e| output.error(e))?;
+        Ok(output)
+    }
+
+    /// The file to write to.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        self.file.as_ref().expect("present until finish or drop")
+    }
+
+    /// The final name.
+    #[must_use]
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Wraps a failure with the name of this file.
+    #[must_use]
+    pub fn error(&self, source: io::Error) -> EmitError {
+        EmitError::Write {
+            path: self.target.clone(),
+            source,
+        }
+    }
+
+    /// Gives the file its final name, replacing what was there.
+    ///
+    /// # Errors
+    /// The rename failed; the old file is untouched.
+    pub fn finish(mut self) -> Result<(), EmitError> {
+        fs::rename(&self.part, &self.target).map_err(|e| self.error(e))?;
+        self.file = None;
+        Ok(())
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if self.file.take().is_some() {
+            // Nothing more can be done about a temporary file that cannot be removed.
+            let _ = fs::remove_file(&self.part);
+        }
+    }
+}

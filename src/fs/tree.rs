@@ -1,0 +1,62 @@
+//! A neutral listing of a volume, for `ls`, `diff` and the manifest.
+
+use super::{DirEntry, FsError, FsResult, NodeKind, Stat, Volume, show};
+
+/// Directories nested deeper than this are taken for a loop in a damaged file system.
+const MAX_DEPTH: usize = 512;
+
+/// Visits every node below `top` (not `top` itself) in byte order of the full path, parents first.
+///
+/// # Errors
+/// What the volume or `visit` answers; [`FsError::Damaged`] when directories are nested without end.
+pub fn walk<E: From<FsError>>(
+    volume: &dyn Volume,
+    top: &[u8],
+    visit: &mut dyn FnMut(&[u8], &Stat) -> Result<(), E>,
+) -> Result<(), E> {
+    fn level<E: From<FsError>>(
+        volume: &dyn Volume,
+        path: &mut Vec<u8>,
+        depth: usize,
+        visit: &mut dyn FnMut(&[u8], &Stat) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if depth > MAX_DEPTH {
+            return Err(FsError::Damaged(format!("directories nest without end at `{}`", show(path))).into());
+        }
+        let here = if path.is_empty() {
+            b"/".as_slice()
+        } else {
+            path.as_slice()
+        };
+        for DirEntry { name, stat } in volume.read_dir(here)? {
+            let len = path.len();
+            path.push(b'/');
+            path.extend_from_slice(&name);
+            visit(path, &stat)?;
+            if stat.kind == NodeKind::Dir {
+                level(volume, path, depth + 1, visit)?;
+            }
+            path.truncate(len);
+        }
+        Ok(())
+    }
+    let mut path = if top == b"/" { Vec::new() } else { top.to_vec() };
+    level(volume, &mut path, 0, visit)
+}
+
+/// The whole content of a small file.
+///
+/// # Errors
+/// [`FsError::Invalid`] when it is longer than `limit` bytes.
+pub fn read_small(volume: &dyn Volume, path: &[u8], limit: u64) -> FsResult<Vec<u8>> {
+    let source = volume.open(path)?;
+    if source.len() > limit {
+        return Err(FsError::Invalid {
+            path: show(path),
+            why: format!("it has {} bytes where at most {limit} are expected", source.len()),
+        });
+    }
+    let mut bytes = vec![0; source.len() as usize];
+    source.read_at(0, &mut bytes)?;
+    Ok(bytes)
+}
