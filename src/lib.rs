@@ -4,7 +4,9 @@
 //! copy-on-write overlay over an untouched base) → [`edit`] → [`emit`].
 
 pub mod bmap;
+pub mod diff;
 pub mod disk;
+pub mod edit;
 pub mod emit;
 pub mod fs;
 pub mod image;
