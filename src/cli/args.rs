@@ -1,0 +1,259 @@
+//! What was typed, checked but not acted on.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::values::{ByteSize, ImagePath};
+
+/// Builds SD-card images for Raspberry Pi Kubernetes clusters: one cluster file in, finished cards out.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ceil-img",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 failed, refused or different, 2 wrong usage."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Print one JSON object a line on stdout instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// No progress and no notes on stderr.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+
+    /// Where downloads and unpacked bases are kept [default: $XDG_CACHE_HOME/ceil-img or ~/.cache/ceil-img].
+    #[arg(long, global = true, value_name = "DIR", env = "CEIL_CACHE", hide_env_values = true)]
+    pub cache: Option<PathBuf>,
+
+    /// Open no network connection.
+    #[arg(long, global = true)]
+    pub offline: bool,
+}
+
+/// The cluster file and what may be said about it on the command line.
+#[derive(Debug, Clone, Args)]
+pub struct ClusterArgs {
+    /// The cluster file.
+    #[arg(long, value_name = "FILE", default_value = "cluster.yaml")]
+    pub file: PathBuf,
+
+    /// Use this base instead of the profile's: a catalog name, a URL, a file, or `demo` for a small image made
+    /// on the spot, laid out as Raspberry Pi OS trixie but not bootable.
+    #[arg(long, value_name = "NAME|URL|PATH")]
+    pub base: Option<String>,
+}
+
+/// One command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build the images of nodes.
+    Build(Build),
+    /// Show what `build` would do, without doing it.
+    Plan(PlanArgs),
+    /// Download and verify the bases of nodes, or one base by name or URL.
+    Fetch(Fetch),
+    /// List the base images of the catalog.
+    Images,
+    /// Show the partition table, file systems and operating system of an image.
+    Inspect(Inspect),
+    /// List a directory of an image.
+    Ls(Ls),
+    /// Print a file of an image.
+    Cat(Cat),
+    /// Copy a file or a directory out of an image.
+    Extract(Extract),
+    /// Apply an edit list to an image.
+    Edit(Edit),
+    /// Compare two images by content; exit code 1 when they differ.
+    Diff(Diff),
+    /// Check the table and the file systems of an image; exit code 1 when something is wrong.
+    Check(Inspect),
+    /// List or clear the cache.
+    Cache(Cache),
+    /// Print a completion script for a shell.
+    Completions(Completions),
+}
+
+/// `build`
+#[derive(Debug, Args)]
+pub struct Build {
+    /// Nodes to build.
+    #[arg(value_name = "NODE", required_unless_present = "all", conflicts_with = "all")]
+    pub nodes: Vec<String>,
+
+    /// Build every node of the cluster.
+    #[arg(long)]
+    pub all: bool,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+
+    /// Directory for the images.
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub out: PathBuf,
+
+    /// `img`, `img.xz`, `img.zst`, `img.gz`, or `none` for the manifest and digest alone [default: the profile's, else `img`].
+    #[arg(long, value_name = "FORMAT")]
+    pub format: Option<crate::emit::Format>,
+
+    /// Read the finished image again: check its file systems and every planned change.
+    #[arg(long)]
+    pub verify: bool,
+}
+
+/// `plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The node.
+    #[arg(value_name = "NODE")]
+    pub node: String,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// `fetch`
+#[derive(Debug, Args)]
+pub struct Fetch {
+    /// Nodes whose bases are wanted; all nodes when none is named.
+    #[arg(value_name = "NODE")]
+    pub nodes: Vec<String>,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// `inspect` and `check`
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// The image: raw, or compressed (it is then unpacked into the cache).
+    #[arg(value_name = "IMG")]
+    pub image: PathBuf,
+}
+
+/// `ls`
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// The image.
+    #[arg(value_name = "IMG")]
+    pub image: PathBuf,
+
+    /// `boot:/…`, `root:/…` or an absolute path as the running system sees it.
+    #[arg(value_name = "PATH", default_value = "root:/")]
+    pub path: ImagePath,
+
+    /// With everything below.
+    #[arg(long, short = 'R')]
+    pub recursive: bool,
+}
+
+/// `cat`
+#[derive(Debug, Args)]
+pub struct Cat {
+    /// The image.
+    #[arg(value_name = "IMG")]
+    pub image: PathBuf,
+
+    /// `boot:/…`, `root:/…` or an absolute path as the running system sees it.
+    #[arg(value_name = "PATH")]
+    pub path: ImagePath,
+}
+
+/// `extract`
+#[derive(Debug, Args)]
+pub struct Extract {
+    /// The image.
+    #[arg(value_name = "IMG")]
+    pub image: PathBuf,
+
+    /// `boot:/…`, `root:/…` or an absolute path as the running system sees it.
+    #[arg(value_name = "PATH")]
+    pub path: ImagePath,
+
+    /// The file or directory to write; it must not exist.
+    #[arg(value_name = "DEST")]
+    pub dest: PathBuf,
+}
+
+/// `edit`
+#[derive(Debug, Args)]
+pub struct Edit {
+    /// The image to start from: raw, or compressed.
+    #[arg(long, value_name = "IN")]
+    pub image: PathBuf,
+
+    /// Where the result goes; the ending chooses the format (`.img`, `.img.xz`, `.img.zst`, `.img.gz`).
+    #[arg(long, value_name = "OUT", required_unless_present = "in_place", conflicts_with = "in_place")]
+    pub out: Option<PathBuf>,
+
+    /// Replace the image by the result, in one step, when it is complete.
+    #[arg(long)]
+    pub in_place: bool,
+
+    /// Bytes to leave free on the root volume.
+    #[arg(long, value_name = "SIZE", default_value = "0")]
+    pub reserve: ByteSize,
+
+    /// The edit list.
+    #[arg(value_name = "EDITS.yaml")]
+    pub edits: PathBuf,
+}
+
+/// `diff`
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// The first image.
+    #[arg(value_name = "A")]
+    pub old: PathBuf,
+
+    /// The second image.
+    #[arg(value_name = "B")]
+    pub new: PathBuf,
+}
+
+/// `cache`
+#[derive(Debug, Args)]
+pub struct Cache {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: CacheAction,
+}
+
+/// What to do with the cache.
+#[derive(Debug, Subcommand)]
+pub enum CacheAction {
+    /// List what is kept.
+    Ls,
+    /// Remove what is kept, least recently used first.
+    Prune {
+        /// Everything.
+        #[arg(long)]
+        all: bool,
+
+        /// Only until the rest takes no more than this.
+        #[arg(long, value_name = "SIZE")]
+        keep: Option<ByteSize>,
+    },
+}
+
+/// `completions`
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
