@@ -7,4 +7,5 @@ pub mod disk;
 pub mod fs;
 pub mod plan;
 pub mod report;
+pub mod spec;
 pub mod values;
