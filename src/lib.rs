@@ -12,4 +12,5 @@ pub mod fs;
 pub mod image;
 pub mod plan;
 pub mod report;
+pub mod spec;
 pub mod values;

@@ -1,0 +1,655 @@
+use std::path::{Path, PathBuf};
+
+use crate::plan::{Attributes, Content, GrowRule, Op, Origin, Xattr};
+use crate::values::{ImagePath, Mode, Owner, VolumeName};
+
+use super::owners::{OwnerRule, OwnerRules, check_pattern};
+use super::reader::{Fields, Node, list_words, nearest};
+use super::{SpecError, parse_time, yaml};
+
+/// One edit as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EditSpec {
+    /// What is wished.
+    pub wish: Wish,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+/// An edit, before files of the host were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// Needs nothing from the host.
+    Op(Op),
+    /// A file whose bytes come from a payload.
+    Put {
+        /// Where.
+        at: ImagePath,
+        /// What.
+        payload: Payload,
+        /// Mode, owner, time.
+        attributes: Attributes,
+        /// Extended attributes.
+        xattrs: Vec<Xattr>,
+        /// Leave blocks of zeroes unallocated.
+        sparse: bool,
+    },
+    /// Bytes at the end of a file.
+    Append {
+        /// The file.
+        at: ImagePath,
+        /// What.
+        payload: Payload,
+    },
+    /// An overlay folder.
+    Tree {
+        /// The directory of the image that it is laid over.
+        at: ImagePath,
+        /// The folder on the host.
+        from: PathBuf,
+        /// Owner of everything that no rule names.
+        owner: Option<Owner>,
+        /// Rules of the edit; they win over the tree's own `.ceil-owners`.
+        owners: OwnerRules,
+    },
+}
+
+/// Where bytes come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payload {
+    /// Written down.
+    Inline(Content),
+    /// A file of the host.
+    File(PathBuf),
+    /// A minijinja template on the host.
+    Template(PathBuf),
+}
+
+type Known = &'static [(&'static str, &'static str)];
+
+const PATH: &str = "a path in the image, such as `root:/etc/motd`";
+const TARGET: &str = "the file that exists";
+const MODE: &str = "permission bits in quotes, such as \"0644\"";
+const OWNER: &str = "a numeric owner as `uid:gid`";
+const MTIME: &str = "a modification time";
+const CONTENT: &str = "a text";
+const FROM: &str = "a file of this host";
+const TEMPLATE: &str = "a template of this host";
+
+/// Every kind of edit with its keys; the first key is the kind's own name.
+const KINDS: &[Known] = &[
+    &[
+        ("put", PATH),
+        ("content", CONTENT),
+        ("from", FROM),
+        ("template", TEMPLATE),
+        ("mode", MODE),
+        ("owner", OWNER),
+        ("mtime", MTIME),
+        ("xattrs", "extended attributes by name"),
+        ("sparse", "`true` to leave blocks of zeroes unallocated"),
+    ],
+    &[
+        ("tree", PATH),
+        ("from", "a folder of this host"),
+        ("owner", OWNER),
+        ("owners", "a list of `{path, mode, owner}` rules"),
+    ],
+    &[("dir", PATH), ("mode", MODE), ("owner", OWNER), ("mtime", MTIME)],
+    &[
+        ("symlink", PATH),
+        ("to", "what it points to"),
+        ("owner", OWNER),
+        ("mtime", MTIME),
+    ],
+    &[("hardlink", PATH), ("to", TARGET)],
+    &[("rename", "the name that exists"), ("to", "the new name")],
+    &[
+        ("append", PATH),
+        ("content", CONTENT),
+        ("from", FROM),
+        ("template", TEMPLATE),
+    ],
+    &[
+        ("remove", PATH),
+        ("recursive", "`true` to remove a directory with its contents"),
+        ("if-exists", "`true` if it need not be there"),
+    ],
+    &[("chmod", PATH), ("mode", MODE)],
+    &[("chown", PATH), ("owner", OWNER)],
+    &[("mtime", PATH), ("to", MTIME)],
+    &[
+        ("xattr", PATH),
+        ("set", "extended attributes by name"),
+        ("remove", "a list of names"),
+    ],
+    &[("kernel-args", "`add` and `remove`, lists of words")],
+    &[("config-txt", "a section with keys to set")],
+    &[("fstab", "a mount point with its fields")],
+    &[("grow", "how far the root volume grows")],
+];
+
+/// Reads a stand-alone file of edits: `edits: [...]` or the list alone. Paths of the host are taken from `dir`.
+///
+/// # Errors
+/// [`SpecError`] at the first mistake.
+pub fn parse_edits(file: &str, dir: &Path, text: &str) -> Result<Vec<EditSpec>, SpecError> {
+    let value = yaml::parse(file, text)?;
+    let mut root = Node::root(file, &value);
+    if matches!(value.kind, yaml::Kind::List(_)) {
+        "edits".clone_into(&mut root.path);
+        return read_edits(&root, dir);
+    }
+    let fields = root.fields(
+        "`edits:` or a list of edits",
+        &[("edits", "the list of edits to carry out")],
+    )?;
+    read_edits(&fields.need("edits")?, dir)
+}
+
+pub(super) fn read_edits(node: &Node<'_>, dir: &Path) -> Result<Vec<EditSpec>, SpecError> {
+    let mut edits = Vec::new();
+    for item in node.list("a list of edits")? {
+        edits.push(EditSpec {
+            wish: read_edit(&item, dir)?,
+            origin: origin(&item),
+        });
+    }
+    Ok(edits)
+}
+
+pub(super) fn origin(node: &Node<'_>) -> Origin {
+    Origin {
+        file: node.file.to_owned(),
+        line: node.line(),
+    }
+}
+
+fn names() -> impl Iterator<Item = &'static str> + Clone {
+    KINDS
+        .iter()
+        .filter_map(|keys| keys.first().map(|(name, _)| *name))
+}
+
+/// The kind of an edit. `mtime` and `remove` are also plain keys of other kinds, so they decide only alone.
+fn kind(node: &Node<'_>) -> Result<Known, SpecError> {
+    let entries = node.entries("an edit, such as `{put: \"root:/etc/motd\", content: hello}`")?;
+    let mut found: Vec<&str> = names()
+        .filter(|name| entries.iter().any(|(k, _)| k == name))
+        .collect();
+    if found.len() > 1 {
+        found.retain(|name| *name != "mtime");
+    }
+    if found.contains(&"xattr") {
+        found.retain(|name| *name != "remove");
+    }
+    match found[..] {
+        [name] => Ok(KINDS
+            .iter()
+            .find(|keys| keys.first().is_some_and(|(n, _)| *n == name))
+            .copied()
+            .unwrap_or_default()),
+        [] => {
+            let suggestion = entries.iter().find_map(|(k, _)| nearest(k, names()));
+            let hint = suggestion.map_or(String::new(), |n| format!(", did you mean `{n}`?"));
+            let first = entries.first().map_or("", |(k, _)| k);
+            Err(node.error(format!(
+                "`{first}` is no kind of edit{hint}; the kinds are {}",
+                list_words(names())
+            )))
+        }
+        _ => Err(node.error(format!(
+            "one edit does one thing, this one has {}; write one list item for each",
+            list_words(found.iter().copied())
+        ))),
+    }
+}
+
+fn read_edit(node: &Node<'_>, dir: &Path) -> Result<Wish, SpecError> {
+    let keys = kind(node)?;
+    let name = keys.first().map_or("", |(name, _)| name);
+    let fields = node.fields("an edit", keys)?;
+    let subject = fields.need(name)?;
+    let at = || subject.parse_text::<ImagePath>(PATH);
+    Ok(match name {
+        "put" => Wish::Put {
+            at: not_the_root(&subject, at()?)?,
+            payload: payload(&fields, dir)?,
+            attributes: attributes(&fields)?,
+            xattrs: match fields.get("xattrs")? {
+                Some(map) => xattrs(&map)?,
+                None => Vec::new(),
+            },
+            sparse: flag(&fields, "sparse")?,
+        },
+        "append" => Wish::Append {
+            at: not_the_root(&subject, at()?)?,
+            payload: payload(&fields, dir)?,
+        },
+        "tree" => tree(&fields, at()?, dir)?,
+        "dir" => Wish::Op(Op::Dir {
+            at: at()?,
+            attributes: attributes(&fields)?,
+        }),
+        "symlink" => {
+            let to = fields.need("to")?;
+            let target = to.scalar("what it points to")?;
+            // Linux stores at most one page less one byte.
+            if target.is_empty() || target.len() > 4095 || target.contains('\0') {
+                return Err(to.error("a symlink points to a text of 1 to 4095 bytes without NUL"));
+            }
+            Wish::Op(Op::Symlink {
+                at: on_root(&subject, at()?, "symlinks")?,
+                to: target.to_owned(),
+                attributes: attributes(&fields)?,
+            })
+        }
+        "hardlink" => Wish::Op(Op::Hardlink {
+            at: on_root(&subject, at()?, "hard links")?,
+            to: fields.need("to")?.parse_text(PATH)?,
+        }),
+        "rename" => Wish::Op(Op::Rename {
+            from: not_the_root(&subject, at()?)?,
+            to: fields.need("to")?.parse_text(PATH)?,
+        }),
+        "remove" => Wish::Op(Op::Remove {
+            at: not_the_root(&subject, at()?)?,
+            recursive: flag(&fields, "recursive")?,
+            if_exists: flag(&fields, "if-exists")?,
+        }),
+        "chmod" => Wish::Op(Op::Chmod {
+            at: on_root(&subject, at()?, "modes")?,
+            mode: mode(&fields.need("mode")?)?,
+        }),
+        "chown" => Wish::Op(Op::Chown {
+            at: on_root(&subject, at()?, "owners")?,
+            owner: owner(&fields.need("owner")?)?,
+        }),
+        "mtime" => {
+            let to = fields.need("to")?;
+            Wish::Op(Op::Mtime {
+                at: at()?,
+                mtime: parse_time(to.scalar(MTIME)?).map_err(|e| to.error(e))?,
+            })
+        }
+        "xattr" => Wish::Op(Op::Xattrs {
+            at: on_root(&subject, at()?, "extended attributes")?,
+            xattrs: xattr_changes(&fields)?,
+        }),
+        "kernel-args" => Wish::Op(kernel_args(&subject)?),
+        "config-txt" => Wish::Op(config_txt(&subject)?),
+        "fstab" => Wish::Op(fstab(&subject)?),
+        _ => Wish::Op(grow(&subject)?),
+    })
+}
+
+fn not_the_root(node: &Node<'_>, at: ImagePath) -> Result<ImagePath, SpecError> {
+    if at.path() == "/" {
+        return Err(node.error(format!("`{at}` is the root of the volume; name a place below it")));
+    }
+    Ok(at)
+}
+
+/// FAT has none of these.
+fn on_root(node: &Node<'_>, at: ImagePath, what: &str) -> Result<ImagePath, SpecError> {
+    if at.volume == Some(VolumeName::Boot) {
+        return Err(node.error(format!("the boot volume is FAT, which has no {what}")));
+    }
+    Ok(at)
+}
+
+fn flag(fields: &Fields<'_>, key: &str) -> Result<bool, SpecError> {
+    fields.get(key)?.map_or(Ok(false), |node| node.boolean())
+}
+
+fn mode(node: &Node<'_>) -> Result<Mode, SpecError> {
+    if let yaml::Kind::Scalar { text, plain: true } = &node.value.kind
+        && yaml::is_number(text)
+    {
+        let digits = text.strip_prefix("0o").unwrap_or(text);
+        return Err(node.error(format!(
+            "a mode must stand in quotes, because YAML reads {text} as a number: write \"{digits:0>4}\""
+        )));
+    }
+    node.parse_text(MODE)
+}
+
+/// `0:0` needs no quotes: YAML 1.2 has no base-60 numbers.
+fn owner(node: &Node<'_>) -> Result<Owner, SpecError> {
+    node.parse(OWNER)
+}
+
+fn attributes(fields: &Fields<'_>) -> Result<Attributes, SpecError> {
+    Ok(Attributes {
+        mode: fields.get("mode")?.as_ref().map(mode).transpose()?,
+        owner: fields.get("owner")?.as_ref().map(owner).transpose()?,
+        mtime: match fields.get("mtime")? {
+            Some(node) => Some(parse_time(node.scalar(MTIME)?).map_err(|e| node.error(e))?),
+            None => None,
+        },
+    })
+}
+
+fn payload(fields: &Fields<'_>, dir: &Path) -> Result<Payload, SpecError> {
+    // `content:` with nothing is an empty file.
+    let content = fields.get_or_null("content");
+    let from = fields.get("from")?;
+    let template = fields.get("template")?;
+    match (content, from, template) {
+        (Some(node), None, None) => {
+            let text = if node.value.is_null() {
+                ""
+            } else {
+                node.scalar(CONTENT)?
+            };
+            Ok(Payload::Inline(Content::inline(text.as_bytes())))
+        }
+        (None, Some(node), None) => Ok(Payload::File(host_path(&node, dir)?)),
+        (None, None, Some(node)) => Ok(Payload::Template(host_path(&node, dir)?)),
+        (None, None, None) => Err(fields
+            .node
+            .error("the bytes are missing: give one of `content`, `from` and `template`")),
+        _ => Err(fields
+            .node
+            .error("give only one of `content`, `from` and `template`")),
+    }
+}
+
+/// A path of the host, relative to the file that names it.
+pub(super) fn host_path(node: &Node<'_>, dir: &Path) -> Result<PathBuf, SpecError> {
+    let text = node.text("a path on this host")?;
+    if text.is_empty() || text.contains('\0') {
+        return Err(node.error("the path is empty"));
+    }
+    let path = Path::new(text);
+    Ok(dir.join(path.strip_prefix("./").unwrap_or(path)))
+}
+
+fn tree(fields: &Fields<'_>, at: ImagePath, dir: &Path) -> Result<Wish, SpecError> {
+    let mut rules = Vec::new();
+    if let Some(list) = fields.get("owners")? {
+        for item in list.list("a list of rules")? {
+            let rule = item.fields(
+                "a rule, such as `{path: etc/shadow, mode: \"0640\", owner: \"0:42\"}`",
+                &[
+                    ("path", "a pattern below the tree, such as `srv/**`"),
+                    ("mode", MODE),
+                    ("owner", OWNER),
+                ],
+            )?;
+            let path = rule.need("path")?;
+            let pattern = path.text("a pattern below the tree")?;
+            check_pattern(pattern).map_err(|e| path.error(e))?;
+            rules.push(OwnerRule {
+                path: pattern.to_owned(),
+                mode: rule.get("mode")?.as_ref().map(mode).transpose()?,
+                owner: rule.get("owner")?.as_ref().map(owner).transpose()?,
+            });
+        }
+    }
+    Ok(Wish::Tree {
+        at,
+        from: host_path(&fields.need("from")?, dir)?,
+        owner: fields.get("owner")?.as_ref().map(owner).transpose()?,
+        owners: OwnerRules(rules),
+    })
+}
+
+/// Name spaces that an image can carry.
+const NAMESPACES: [&str; 4] = ["user.", "security.", "trusted.", "system.posix_acl_"];
+
+fn xattr_name(node: &Node<'_>, name: &str) -> Result<String, SpecError> {
+    let known = NAMESPACES
+        .iter()
+        .any(|n| name.starts_with(n) && name.len() > n.len());
+    if !known || name.len() > 255 {
+        return Err(node.error(format!(
+            "`{name}` is not the name of an extended attribute; it begins with `user.`, `security.`, `trusted.` or `system.posix_acl_` and has 255 bytes at most"
+        )));
+    }
+    Ok(name.to_owned())
+}
+
+/// Values as `setfattr` takes them: text, or bytes as `0x…`; null removes.
+fn xattrs(map: &Node<'_>) -> Result<Vec<Xattr>, SpecError> {
+    let mut out = Vec::new();
+    for (name, node) in map.entries("a map of names and values")? {
+        let value = if node.value.is_null() {
+            None
+        } else {
+            let text = node.scalar("a text, or bytes as `0x…`")?;
+            Some(match text.strip_prefix("0x") {
+                Some(hex) => unhex(hex).ok_or_else(|| {
+                    node.error(format!(
+                        "`{text}` is not hexadecimal: write an even number of digits"
+                    ))
+                })?,
+                None => text.as_bytes().to_vec(),
+            })
+        };
+        out.push(Xattr {
+            name: xattr_name(&node, name)?,
+            value,
+        });
+    }
+    out.sort();
+    Ok(out)
+}
+
+fn xattr_changes(fields: &Fields<'_>) -> Result<Vec<Xattr>, SpecError> {
+    let mut out = match fields.get("set")? {
+        Some(map) => xattrs(&map)?,
+        None => Vec::new(),
+    };
+    if let Some(list) = fields.get("remove")? {
+        for item in list.list("a list of names")? {
+            let name = xattr_name(&item, item.text("a name")?)?;
+            if out.iter().any(|x| x.name == name) {
+                return Err(item.error(format!("`{name}` is set and removed")));
+            }
+            out.push(Xattr { name, value: None });
+        }
+    }
+    if out.is_empty() {
+        return Err(fields.node.error("nothing to do: give `set` or `remove`"));
+    }
+    out.sort();
+    Ok(out)
+}
+
+fn unhex(hex: &str) -> Option<Vec<u8>> {
+    if hex.len() % 2 != 0 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    hex.as_bytes()
+        .chunks_exact(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
+}
+
+/// `{add: [...], remove: [...]}`.
+pub(super) fn kernel_args(node: &Node<'_>) -> Result<Op, SpecError> {
+    let fields = node.fields(
+        "a map with `add` and `remove`",
+        &[
+            ("add", "words to add unless they are there"),
+            ("remove", "words to remove, whole or by the key before `=`"),
+        ],
+    )?;
+    let words = |key: &str| -> Result<Vec<String>, SpecError> {
+        let Some(list) = fields.get(key)? else {
+            return Ok(Vec::new());
+        };
+        list.list("a list of words")?
+            .iter()
+            .map(|item| {
+                let word = item.scalar("a word")?;
+                if word.is_empty() || word.chars().any(|c| c.is_whitespace() || c.is_control()) {
+                    return Err(item.error(format!(
+                        "`{}` is not one word of a command line; write one list item for each",
+                        word.escape_debug()
+                    )));
+                }
+                if !word.is_ascii() {
+                    return Err(item.error(format!("`{word}` is not ASCII, as the firmware wants it")));
+                }
+                Ok(word.to_owned())
+            })
+            .collect()
+    };
+    let (add, remove) = (words("add")?, words("remove")?);
+    if let Some(both) = add.iter().find(|w| remove.contains(w)) {
+        return Err(node.error(format!("`{both}` is added and removed")));
+    }
+    Ok(Op::KernelArgs { add, remove })
+}
+
+/// `{section: all, set: {gpu_mem: 16}, unset: [...]}`; a list as a value sets a key several times.
+pub(super) fn config_txt(node: &Node<'_>) -> Result<Op, SpecError> {
+    let fields = node.fields(
+        "a map such as `{section: all, set: {gpu_mem: 16}}`",
+        &[
+            ("section", "a section without brackets, `all` by default"),
+            ("set", "keys with their values"),
+            ("unset", "a list of keys to remove"),
+        ],
+    )?;
+    let section = match fields.get("section")? {
+        Some(node) => {
+            let text = node.scalar("a section")?;
+            let bad = |c: char| c.is_control() || c.is_whitespace() || c == '[' || c == ']';
+            if text.is_empty() || text.contains(bad) {
+                return Err(node.error(format!(
+                    "`{}` is not a section; write it without brackets, such as `all` or `pi4`",
+                    text.escape_debug()
+                )));
+            }
+            text.to_owned()
+        }
+        None => "all".to_owned(),
+    };
+    let mut set = Vec::new();
+    if let Some(map) = fields.get("set")? {
+        for (key, node) in map.entries("a map of keys and values")? {
+            config_key(&node, key)?;
+            if matches!(node.value.kind, yaml::Kind::List(_)) {
+                for item in node.list("a list of values")? {
+                    set.push((key.to_owned(), config_value(&item)?));
+                }
+            } else {
+                set.push((key.to_owned(), config_value(&node)?));
+            }
+        }
+    }
+    let mut unset = Vec::new();
+    if let Some(list) = fields.get("unset")? {
+        for item in list.list("a list of keys")? {
+            let key = item.text("a key")?;
+            config_key(&item, key)?;
+            if set.iter().any(|(k, _)| k == key) {
+                return Err(item.error(format!("`{key}` is set and unset")));
+            }
+            unset.push(key.to_owned());
+        }
+    }
+    Ok(Op::ConfigTxt { section, set, unset })
+}
+
+fn config_key(node: &Node<'_>, key: &str) -> Result<(), SpecError> {
+    let ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':' | '.');
+    if key.is_empty() || !key.chars().all(ok) {
+        return Err(node.error(format!("`{}` is not a key of config.txt", key.escape_debug())));
+    }
+    Ok(())
+}
+
+fn config_value(node: &Node<'_>) -> Result<String, SpecError> {
+    let text = node.scalar("a value")?;
+    if text.chars().any(char::is_control) {
+        return Err(node.error("a value of config.txt is one line"));
+    }
+    // The firmware drops the rest of a longer line.
+    if text.len() > 90 {
+        return Err(node.error("a line of config.txt has 98 characters at most"));
+    }
+    Ok(text.trim().to_owned())
+}
+
+fn fstab(node: &Node<'_>) -> Result<Op, SpecError> {
+    let fields = node.fields(
+        "a map such as `{mount: /data, device: LABEL=data, type: ext4}`",
+        &[
+            ("mount", "the mount point"),
+            ("device", "what is mounted, such as `LABEL=data`"),
+            ("type", "the file system type"),
+            ("options", "mount options, `defaults` by default"),
+            ("dump", "0 or 1, 0 by default"),
+            ("pass", "0, 1 or 2, the order of fsck, 0 by default"),
+            ("remove", "`true` to remove the entry"),
+        ],
+    )?;
+    let word = |node: &Node<'_>, what: &str| -> Result<String, SpecError> {
+        let text = node.scalar(what)?;
+        if text.is_empty() || text.starts_with('#') || text.chars().any(char::is_control) {
+            return Err(node.error(format!("expected {what}")));
+        }
+        // fstab(5): a blank inside a field is written as its octal code.
+        Ok(text.replace(' ', "\\040"))
+    };
+    let mount = word(&fields.need("mount")?, "a mount point")?;
+    if flag(&fields, "remove")? {
+        if let Some(extra) = fields.get("device")? {
+            return Err(extra.error("an entry to be removed has no device"));
+        }
+        return Ok(Op::Fstab { mount, line: None });
+    }
+    let number = |key: &str, max: u8| -> Result<u8, SpecError> {
+        let Some(node) = fields.get(key)? else {
+            return Ok(0);
+        };
+        match node.scalar("a number")?.parse() {
+            Ok(n) if n <= max => Ok(n),
+            _ => Err(node.error(format!("expected a number from 0 to {max}"))),
+        }
+    };
+    let device = word(&fields.need("device")?, "a device")?;
+    let kind = word(&fields.need("type")?, "a file system type")?;
+    let options = match fields.get("options")? {
+        Some(node) => word(&node, "mount options")?,
+        None => "defaults".to_owned(),
+    };
+    let line = format!(
+        "{device} {mount} {kind} {options} {} {}",
+        number("dump", 1)?,
+        number("pass", 2)?
+    );
+    Ok(Op::Fstab {
+        mount,
+        line: Some(line),
+    })
+}
+
+fn grow(node: &Node<'_>) -> Result<Op, SpecError> {
+    let fields = node.fields(
+        "a map such as `{root: \"+256MiB\"}` or `{free: 1GiB}`",
+        &[
+            ("root", "by how much, such as \"+256MiB\""),
+            ("free", "how much must be free, such as `1GiB`"),
+        ],
+    )?;
+    let root = match (fields.get("root")?, fields.get("free")?) {
+        (Some(node), None) => {
+            let text = node.scalar("a size such as \"+256MiB\"")?;
+            let size = text.strip_prefix('+').ok_or_else(|| {
+                node.error(format!(
+                    "`{text}` is not a growth; write it with a plus, such as \"+256MiB\""
+                ))
+            })?;
+            GrowRule::By(size.parse().map_err(|e| node.error(e))?)
+        }
+        (None, Some(node)) => GrowRule::Free(node.parse("a size such as `1GiB`")?),
+        (None, None) => return Err(node.error("the size is missing: give `root` or `free`")),
+        _ => return Err(node.error("give only one of `root` and `free`")),
+    };
+    Ok(Op::Grow { root })
+}

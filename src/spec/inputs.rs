@@ -1,0 +1,53 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::plan::Content;
+
+use super::{OwnerRules, Profile};
+
+/// Everything that a cluster file, its profiles or a list of edits name, read once: what the planner works from.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    /// Profiles by name.
+    pub profiles: BTreeMap<String, Profile>,
+    /// Payload files, hashed, by their path on the host.
+    pub files: BTreeMap<PathBuf, Content>,
+    /// Texts of templates by their path on the host.
+    pub templates: BTreeMap<PathBuf, String>,
+    /// Overlay trees by their path on the host.
+    pub trees: BTreeMap<PathBuf, Tree>,
+}
+
+/// One overlay tree.
+#[derive(Debug, Clone, Default)]
+pub struct Tree {
+    /// What is in it, parents before children, sorted by bytes.
+    pub entries: Vec<TreeEntry>,
+    /// Rules of its `.ceil-owners`, if there is one.
+    pub owners: OwnerRules,
+}
+
+/// One name in an overlay tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreeEntry {
+    /// Path below the root of the tree, without a leading slash.
+    pub path: String,
+    /// What it is.
+    pub kind: TreeKind,
+}
+
+/// What an overlay tree may hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TreeKind {
+    /// A directory.
+    Dir,
+    /// A symbolic link with its target.
+    Symlink(String),
+    /// A regular file.
+    File {
+        /// Its bytes.
+        content: Content,
+        /// Whether its owner may execute it: mode 0755 instead of 0644.
+        executable: bool,
+    },
+}

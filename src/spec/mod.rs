@@ -1,0 +1,65 @@
+//! What the user wrote, checked: the cluster file, profiles and lists of edits.
+//!
+//! Every function here is pure: text in, values out. Payload files, overlay trees and templates are only named;
+//! [`crate::inputs`] reads them into [`Inputs`]. This room knows the file formats of ours. It must not know
+//! images or the network, and it reads no file.
+
+mod cluster;
+mod edits;
+mod inputs;
+mod owners;
+mod profile;
+mod reader;
+mod time;
+pub mod yaml;
+
+pub use cluster::{ClusterSpec, Network, NodeSpec, parse_cluster};
+pub use edits::{EditSpec, Payload, Wish, parse_edits};
+pub use inputs::{Inputs, Tree, TreeEntry, TreeKind};
+pub use owners::{OwnerRule, OwnerRules, parse_owners};
+pub use profile::{Profile, parse_profile};
+pub use time::{TimeError, parse_time};
+
+use std::fmt;
+
+use yaml::Mark;
+
+/// A mistake in a file of the user's, with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecError {
+    /// The file as the user named it.
+    pub file: String,
+    /// Where in it.
+    pub mark: Mark,
+    /// The key that leads there, such as `nodes[1].hostname`; empty at the top.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl SpecError {
+    pub(crate) fn new(file: &str, mark: Mark, key: &str, message: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            mark,
+            key: key.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for SpecError {
+    /// `cluster.yaml:7:5: nodes[1].hostname: …`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: ", self.file, self.mark.line, self.mark.column)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for SpecError {}
+
+#[cfg(test)]
+mod mistakes;
