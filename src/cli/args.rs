@@ -108,7 +108,7 @@ pub struct Build {
 
     /// `img`, `img.xz`, `img.zst`, `img.gz`, or `none` for the manifest and digest alone [default: the profile's, else `img`].
     #[arg(long, value_name = "FORMAT")]
-    pub format: Option<crate::emit::Format>,
+    pub format: Option<crate::plan::OutputFormat>,
 
     /// Read the finished image again: check its file systems and every planned change.
     #[arg(long)]

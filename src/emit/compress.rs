@@ -2,69 +2,31 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::str::FromStr;
 
 use liblzma::stream::{Check, MtStreamBuilder};
 use liblzma::write::XzEncoder;
 
-/// How an image is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// A raw image, sparse where it is zero.
-    Img,
-    /// xz, several blocks, so that it can be decoded on all cores.
-    Xz,
-    /// Zstandard.
-    Zst,
-    /// gzip.
-    Gz,
-    /// No image file: the digest of what it would hold.
-    None,
-}
+use crate::plan::OutputFormat;
 
-impl Format {
-    /// Every format, for help and messages.
-    pub const NAMES: [&'static str; 5] = ["img", "img.xz", "img.zst", "img.gz", "none"];
-
-    /// What is added to the node's name.
-    #[must_use]
-    pub const fn suffix(self) -> &'static str {
-        match self {
-            Self::Img | Self::None => ".img",
-            Self::Xz => ".img.xz",
-            Self::Zst => ".img.zst",
-            Self::Gz => ".img.gz",
-        }
+/// What a format adds to the node's name.
+#[must_use]
+pub const fn suffix(format: OutputFormat) -> &'static str {
+    match format {
+        OutputFormat::Img | OutputFormat::None => ".img",
+        OutputFormat::ImgXz => ".img.xz",
+        OutputFormat::ImgZst => ".img.zst",
+        OutputFormat::ImgGz => ".img.gz",
     }
 }
 
-impl FromStr for Format {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "img" => Ok(Self::Img),
-            "img.xz" => Ok(Self::Xz),
-            "img.zst" => Ok(Self::Zst),
-            "img.gz" => Ok(Self::Gz),
-            "none" => Ok(Self::None),
-            other => Err(format!(
-                "`{other}` is not an output format; there are {}",
-                Self::NAMES.join(", ")
-            )),
-        }
-    }
-}
-
-impl std::fmt::Display for Format {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Img => "img",
-            Self::Xz => "img.xz",
-            Self::Zst => "img.zst",
-            Self::Gz => "img.gz",
-            Self::None => "none",
-        })
+/// The format that a file name asks for by its ending; raw when it names none.
+#[must_use]
+pub fn by_name(name: &str) -> OutputFormat {
+    match name.rsplit('.').next() {
+        Some("xz") => OutputFormat::ImgXz,
+        Some("zst") => OutputFormat::ImgZst,
+        Some("gz") => OutputFormat::ImgGz,
+        _ => OutputFormat::Img,
     }
 }
 
@@ -81,10 +43,10 @@ pub(super) enum Encoder {
 }
 
 impl Encoder {
-    pub(super) fn new(format: Format, file: File) -> io::Result<Option<Self>> {
+    pub(super) fn new(format: OutputFormat, file: File) -> io::Result<Option<Self>> {
         Ok(match format {
-            Format::Img | Format::None => None,
-            Format::Xz => {
+            OutputFormat::Img | OutputFormat::None => None,
+            OutputFormat::ImgXz => {
                 // Preset 2 keeps an encoder below 20 MB a thread.
                 let stream = MtStreamBuilder::new()
                     .threads(THREADS)
@@ -95,14 +57,14 @@ impl Encoder {
                     .map_err(io::Error::other)?;
                 Some(Self::Xz(Box::new(XzEncoder::new_stream(file, stream))))
             }
-            Format::Zst => {
+            OutputFormat::ImgZst => {
                 let mut encoder = zstd::Encoder::new(file, 6)?;
                 encoder.include_checksum(true)?;
                 encoder.multithread(THREADS)?;
                 encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(PIECE))?;
                 Some(Self::Zst(encoder))
             }
-            Format::Gz => Some(Self::Gz(Box::new(
+            OutputFormat::ImgGz => Some(Self::Gz(Box::new(
                 flate2::GzBuilder::new()
                     .mtime(0)
                     .operating_system(255)

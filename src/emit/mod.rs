@@ -8,7 +8,7 @@ mod manifest;
 mod output;
 mod stream;
 
-pub use compress::Format;
+pub use compress::{by_name, suffix};
 pub use manifest::{ChangedPath, ImageFacts, Input, Manifest};
 pub use output::Output;
 pub use stream::{Emitted, Request, content_digest, emit};

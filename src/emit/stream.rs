@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use super::compress::{Encoder, Format};
+use super::compress::Encoder;
 use super::{EmitError, Output};
 use crate::bmap::{BLOCK, Bmap, BmapRange};
 use crate::disk::{BlockIo, Fill, Overlay, Source};
+use crate::plan::OutputFormat;
 use crate::report::{Event, Reporter, Step};
 use crate::values::{Digest, DigestKind, Hasher};
 
@@ -30,7 +31,7 @@ pub struct Request<'a> {
     /// Ranges that matter, from [`crate::image::Image::used_ranges`] with [`BLOCK`].
     pub used: &'a [Range<u64>],
     /// How.
-    pub format: Format,
+    pub format: OutputFormat,
     /// Set when the user interrupts.
     pub cancel: &'a AtomicBool,
     /// Progress.
@@ -48,7 +49,7 @@ impl std::fmt::Debug for Request<'_> {
 pub struct Emitted {
     /// SHA-256 of the raw image.
     pub raw_digest: Digest,
-    /// SHA-256 of the file, the same as the raw one for [`Format::Img`].
+    /// SHA-256 of the file, the same as the raw one for [`OutputFormat::Img`].
     pub file_digest: Digest,
     /// Length of the file in bytes.
     pub file_len: u64,
@@ -93,7 +94,7 @@ pub fn emit(request: &Request<'_>, output: &Output) -> Result<Emitted, EmitError
         Ok((hash, ranges))
     });
     let (raw_digest, ranges) = result?;
-    let (file_digest, file_len) = if request.format == Format::Img {
+    let (file_digest, file_len) = if request.format == OutputFormat::Img {
         (raw_digest.clone(), len)
     } else {
         digest_file(file).map_err(|e| output.error(e))?
@@ -178,7 +179,7 @@ fn hash_all(pieces: &Receiver<Piece>) -> Digest {
 fn write_all(
     pieces: &Receiver<Piece>,
     file: &File,
-    format: Format,
+    format: OutputFormat,
     len: u64,
     used: &[Range<u64>],
 ) -> io::Result<Vec<BmapRange>> {
