@@ -1,0 +1,66 @@
+//! The command line: arguments become calls, results become words. The only room that knows the terminal, the
+//! environment and the clock, and nothing else names it.
+
+mod args;
+mod build;
+mod context;
+mod look;
+mod memo;
+mod message;
+mod progress;
+mod store;
+mod verify;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command};
+use context::Context;
+use message::{Failure, Outcome};
+
+/// Parses the arguments, runs the command and says how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.global.json;
+    match run(&cli) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Different) => ExitCode::FAILURE,
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(failure) => {
+            if json {
+                // Where stdout is gone, the words below still say what happened.
+                let _ = message::json(&failure.to_json());
+            }
+            message::words(&failure.render());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<Outcome, Failure> {
+    if let Command::Completions(args) = &cli.command {
+        let mut script = Vec::new();
+        clap_complete::generate(args.shell, &mut Cli::command(), "ceil-img", &mut script);
+        std::io::stdout().lock().write_all(&script)?;
+        return Ok(Outcome::Done);
+    }
+    let context = Context::new(&cli.global)?;
+    match &cli.command {
+        Command::Build(args) => build::build(&context, args),
+        Command::Plan(args) => build::plan(&context, args),
+        Command::Fetch(args) => build::fetch(&context, args),
+        Command::Edit(args) => build::edit(&context, args),
+        Command::Images => store::images(&context),
+        Command::Cache(args) => store::cache(&context, args),
+        Command::Inspect(args) => look::inspect(&context, args),
+        Command::Ls(args) => look::ls(&context, args),
+        Command::Cat(args) => look::cat(&context, args),
+        Command::Extract(args) => look::extract(&context, args),
+        Command::Diff(args) => look::diff_images(&context, args),
+        Command::Check(args) => look::check(&context, args),
+        Command::Completions(_) => Ok(Outcome::Done),
+    }
+}
