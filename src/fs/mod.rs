@@ -276,7 +276,7 @@ pub fn open(io: Arc<dyn crate::disk::BlockIo>) -> FsResult<Box<dyn Volume>> {
         let _ = ext4::Ext4::open(io.clone())?;
     }
     if fat::probe(&*io)? {
-        let _ = fat::Fat::open(io.clone())?;
+        return Ok(Box::new(fat::Fat::open(io)?));
     }
     Err(FsError::Unsupported(
         "neither an ext4 nor a FAT file system is here".to_owned(),

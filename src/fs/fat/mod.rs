@@ -1,22 +1,20 @@
-//! The fat editor.
+//! FAT12, FAT16 and FAT32 with long names (VFAT), edited in place.
+//!
+//! Names of structures and fields are those of Microsoft's "FAT: General Overview of On-Disk Format" 1.03 (`BPB_…`,
+//! `DIR_…`, `LDIR_…`, `FSI_…`). Times are stored and read as UTC. This room knows the device and the vocabulary
+//! of [`crate::fs`], nothing else.
 
-use std::sync::Arc;
+mod boot_sector;
+mod check;
+mod content;
+mod dir;
+mod editor;
+mod mkfs;
+mod name;
+mod table;
+mod time;
+mod tree;
 
-use super::{FsError, FsResult};
-use crate::disk::BlockIo;
-
-/// An open fat file system.
-#[allow(missing_debug_implementations)]
-pub struct Fat;
-
-/// Whether the window looks like fat.
-pub fn probe(_io: &dyn BlockIo) -> FsResult<bool> {
-    Ok(false)
-}
-
-impl Fat {
-    /// Opens it.
-    pub fn open(_io: Arc<dyn BlockIo>) -> FsResult<Self> {
-        Err(FsError::Unsupported("not yet".to_owned()))
-    }
-}
+pub use boot_sector::FatType;
+pub use editor::{Fat, probe};
+pub use mkfs::{FatKind, FatOptions, format};
