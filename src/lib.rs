@@ -8,6 +8,7 @@ pub mod diff;
 pub mod disk;
 pub mod edit;
 pub mod emit;
+pub mod fetch;
 pub mod fs;
 pub mod image;
 pub mod plan;

@@ -3,12 +3,14 @@
 //! This room knows text forms and ranges. It must not know files, images or the network.
 
 mod byte_size;
+mod checksum_state;
 mod digest;
 mod hostname;
 mod image_path;
 mod owner;
 
 pub use byte_size::{ByteSize, ByteSizeError};
+pub use checksum_state::ChecksumState;
 pub use digest::{Digest, DigestError, DigestKind, Hasher};
 pub use hostname::{Hostname, HostnameError};
 pub use image_path::{ImagePath, ImagePathError, VolumeName};

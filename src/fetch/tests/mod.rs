@@ -1,0 +1,5 @@
+//! The room as a whole, against files made by the usual tools and against a server on loopback that misbehaves.
+
+mod cache;
+mod formats;
+mod support;
