@@ -1,0 +1,10 @@
+//! What tests stand on: tools, base images, outside judges, the program in a folder of its own, faulty devices.
+
+// Tests of one area use one part of it.
+#![allow(dead_code)]
+
+pub mod bases;
+pub mod cli;
+pub mod faulty;
+pub mod judge;
+pub mod tools;
