@@ -119,6 +119,7 @@ fn read_all(
 ) -> Result<(), EmitError> {
     // A consumer that hung up has failed, and says why itself.
     let send = |piece: &Piece| consumers.iter().all(|c| c.send(piece.clone()).is_ok());
+    let mut pool = Pool::default();
     let mut at = 0;
     let mut told = 0;
     while at < len {
@@ -140,9 +141,12 @@ fn read_all(
         } else {
             (at + CHUNK as u64).min(len)
         };
-        let mut buf = vec![0; (end - at) as usize];
-        BlockIo::read_at(request.overlay, at, &mut buf).map_err(EmitError::Read)?;
-        if !send(&Piece::Bytes(at, Arc::new(buf))) {
+        let bytes = pool
+            .fill((end - at) as usize, |buf| {
+                BlockIo::read_at(request.overlay, at, buf)
+            })
+            .map_err(EmitError::Read)?;
+        if !send(&Piece::Bytes(at, bytes)) {
             return Ok(());
         }
         at = end;
@@ -155,6 +159,31 @@ fn read_all(
         }
     }
     Ok(())
+}
+
+/// Buffers that come back once every consumer has let go of them: fresh ones would cost a page fault per 4 KiB.
+#[derive(Default)]
+struct Pool(Vec<Arc<Vec<u8>>>);
+
+impl Pool {
+    fn fill(
+        &mut self,
+        len: usize,
+        read: impl FnOnce(&mut [u8]) -> io::Result<()>,
+    ) -> io::Result<Arc<Vec<u8>>> {
+        let at = match self.0.iter_mut().position(|b| Arc::get_mut(b).is_some()) {
+            Some(at) => at,
+            None => {
+                self.0.push(Arc::new(Vec::with_capacity(CHUNK)));
+                self.0.len() - 1
+            }
+        };
+        if let Some(buf) = Arc::get_mut(&mut self.0[at]) {
+            buf.resize(len, 0);
+            read(buf)?;
+        }
+        Ok(Arc::clone(&self.0[at]))
+    }
 }
 
 fn hash_all(pieces: &Receiver<Piece>) -> Digest {
