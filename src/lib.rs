@@ -4,6 +4,7 @@
 //! copy-on-write overlay over an untouched base) → [`edit`] → [`emit`].
 
 pub mod disk;
+pub mod edit;
 pub mod fs;
 pub mod plan;
 pub mod report;
