@@ -6,7 +6,9 @@
 pub mod disk;
 pub mod edit;
 pub mod fs;
+pub mod inputs;
 pub mod plan;
 pub mod report;
 pub mod spec;
+pub mod template;
 pub mod values;
