@@ -1,6 +1,10 @@
 //! Edits are carried out: the words of `plan` become calls of `fs`.
 //!
-//! This room knows volumes and texts. It must not know host files, the network or how an edit was written.
+//! An [`Edit`](crate::plan::Edit) says what is to become of an image. Most kinds are one call on a
+//! [`Volume`](crate::fs::Volume); those that depend on what is there (kernel arguments, config.txt, fstab, hosts)
+//! are text in, text out, and live in [`amend`], where they can be tested without an image.
+//!
+//! This room knows plans, images and texts. It must not know the cluster file, host files or the network.
 
 pub mod amend;
 mod apply;

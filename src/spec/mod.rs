@@ -18,6 +18,7 @@ pub use edits::{EditSpec, Payload, Wish, parse_edits};
 pub use inputs::{Inputs, Tree, TreeEntry, TreeKind};
 pub use owners::{OwnerRule, OwnerRules, parse_owners};
 pub use profile::{Profile, parse_profile};
+pub(crate) use reader::nearest;
 pub use time::{TimeError, parse_time};
 
 use std::fmt;
