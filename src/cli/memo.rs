@@ -98,10 +98,15 @@ fn parse(line: &[u8]) -> Option<(PathBuf, Entry)> {
     ))
 }
 
+/// A relative path means another file in another working directory.
+fn absolute(path: &Path) -> Option<PathBuf> {
+    std::path::absolute(path).ok()
+}
+
 impl DigestMemo for Memo {
     fn get(&self, path: &Path, stamp: &FileStamp) -> Option<Digest> {
         let mut guard = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = guard.0.get_mut(path).filter(|e| e.stamp == *stamp)?;
+        let entry = guard.0.get_mut(&absolute(path)?).filter(|e| e.stamp == *stamp)?;
         entry.used = true;
         Some(entry.digest.clone())
     }
@@ -109,13 +114,16 @@ impl DigestMemo for Memo {
     fn put(&self, path: &Path, stamp: &FileStamp, digest: &Digest) {
         let settled = stamp.mtime.0.saturating_add(SETTLED) < self.now;
         // A path with a line break does not fit the file.
-        if !settled || path.as_os_str().as_bytes().contains(&b'\n') || !path.is_absolute() {
+        let Some(path) = absolute(path).filter(|p| !p.as_os_str().as_bytes().contains(&b'\n')) else {
+            return;
+        };
+        if !settled {
             return;
         }
         let mut guard = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         guard.1 = true;
         guard.0.insert(
-            path.to_owned(),
+            path,
             Entry {
                 stamp: *stamp,
                 digest: digest.clone(),
