@@ -277,8 +277,7 @@ pub enum Content {
 /// An ext4 file system as the kernel sees it, sorted by path; `None` (after a visible word) without the right to mount.
 pub fn kernel_view(image: &Path, partition: &Partition) -> Option<Vec<Entry>> {
     if !tools::is_root() {
-        // Not a missing tool: an ordinary user's run is a good run.
-        eprintln!("SKIPPED the kernel's view: only root may mount");
+        tools::say("the kernel's view needs the right to mount");
         return None;
     }
     let mount = Mount::read_only(image, partition)?;

@@ -19,14 +19,21 @@ pub fn required() -> bool {
     env::var_os("CEIL_REQUIRE_TOOLS").is_some_and(|v| v == "1")
 }
 
-/// Says that a test is skipped. Goes around the test harness, which would swallow it.
+/// Says that a test, or a part of it, is skipped because a tool is missing.
 ///
 /// # Panics
 /// When tools are required.
 pub fn skip(why: &str) {
     assert!(!required(), "CEIL_REQUIRE_TOOLS=1, but {why}");
+    say(why);
+}
+
+/// Says that a part of a test is skipped for a reason that is no fault, such as not being root.
+pub fn say(why: &str) {
     let name = std::thread::current().name().unwrap_or("test").to_owned();
-    writeln!(std::io::stderr(), "SKIPPED {name}: {why}").unwrap();
+    // Not `eprintln!`: the harness would keep it to itself.
+    let line = format!("SKIPPED {name}: {why}\n");
+    std::io::stderr().lock().write_all(line.as_bytes()).unwrap();
 }
 
 /// The path of a tool, if it is installed.
