@@ -175,7 +175,7 @@ done
 
 # --- The table --------------------------------------------------------------------------------------------------------
 
-best() { sort -n "$work/times-$1" | head -n 1 | cut -d' ' -f1; }
+best() { sort -n "$work/times-$1" | sed -n 1p | cut -d' ' -f1; }
 median() { sort -n "$work/times-$1" | awk '{ t[NR] = $1 } END { printf "%.3f", NR % 2 ? t[(NR + 1) / 2] : (t[NR / 2] + t[NR / 2 + 1]) / 2 }'; }
 peak() { awk '$2 > m { m = $2 } END { if (m) printf "%.0f MiB", m / 1024; else printf "–" }' "$work/times-$1"; }
 ratio() { awk -v a="$(best "$1")" -v b="$(best "$2")" 'BEGIN { printf "%.2f", a / b }'; }

@@ -86,7 +86,7 @@ if [ -n "$initramfs" ]; then
   arguments+=(-initrd "$work/initramfs")
 fi
 
-cmdline=$(mtype -i "$fat" "::$prefix${cmdline_name:-cmdline.txt}" | tr -d '\r' | head -n 1)
+cmdline=$(mtype -i "$fat" "::$prefix${cmdline_name:-cmdline.txt}" | tr -d '\r' | sed -n 1p)
 cmdline=${cmdline//console=serial0/console=ttyAMA0}
 # The Pi's firmware disables the memory cgroup, and the Pi's kernel takes that back on `cgroup_enable=memory`.
 # Other kernels know only the former, so it is left out exactly when the command line asks for the cgroup:

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ceil_img::disk::BlockIo as _;
 use ceil_img::values::Digest;
 
+use crate::support::cli::Test;
 use crate::support::faulty::{Calls, Faulty, FileDevice, Memory};
 use crate::support::{bases, judge, tools};
 
@@ -20,6 +21,24 @@ fn every_base_is_clean() {
     for base in bases::all() {
         judge::all(&base.path);
     }
+    for base in bases::FAMILIES.iter().map_while(|f| bases::worn(f)) {
+        judge::all(&base.path);
+    }
+}
+
+/// What the kernel copied is what the recipe described.
+#[test]
+fn worn_bases_hold_the_same_tree() {
+    let (Some(base), Some(worn)) = (bases::base("debian-gpt"), bases::worn("debian-gpt")) else {
+        return;
+    };
+    let (Some(before), Some(after)) = (
+        judge::kernel_view(&base.path, &base.root),
+        judge::kernel_view(&worn.path, &worn.root),
+    ) else {
+        return;
+    };
+    assert_eq!(judge::differences(&before, &after), []);
 }
 
 #[test]
@@ -109,6 +128,26 @@ fn judges_see_damage() {
     // The start of the second partition now lies far behind the end.
     flip(446 + 16 + 11);
     assert!(complains(&|| judge::table(&copy)));
+}
+
+#[test]
+fn runs_are_checked() {
+    let run = || {
+        Test::new()
+            .args(["--no-such-option"])
+            .umask(0o077)
+            .tz("Asia/Kathmandu")
+            .status(77)
+            .run()
+    };
+    assert!(
+        catch_unwind(run).is_err(),
+        "an exit code that did not come was taken"
+    );
+    let ran = Test::new().cluster("cluster: {name: x}\n").any_status().run();
+    assert!(ran.code.is_some());
+    assert_eq!(ran.read("cluster.yaml"), b"cluster: {name: x}\n");
+    assert!(ran.again().dir().join("cluster.yaml").exists());
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every file below `dir` with one of these endings, sorted.
+/// Every file below `dir` with one of these endings (the empty one means: without), sorted.
 fn files(dir: &Path, endings: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut pending = vec![dir.to_owned()];
@@ -54,11 +54,7 @@ fn files(dir: &Path, endings: &[&str]) -> Vec<PathBuf> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 pending.push(path);
-            } else if path
-                .extension()
-                .and_then(|e| e.to_str())
-                .is_some_and(|e| endings.contains(&e))
-            {
+            } else if endings.contains(&path.extension().and_then(|e| e.to_str()).unwrap_or_default()) {
                 found.push(path);
             }
         }
@@ -189,14 +185,18 @@ fn the_ext4_editor_stands_alone() {
 
 #[test]
 fn words_that_do_not_belong() {
+    // Marks of unfinished work, private hosts, and the path of whoever wrote the file.
+    let checkout = format!("{}/", root().display());
     let anywhere = [
         "TODO",
         "FIXME",
         "dbg!(",
         "todo!(",
         "unimplemented!(",
-        "/work/",
         ".internal/",
+        ".corp/",
+        ".lan/",
+        &checkout,
     ];
     let mut found = Vec::new();
     for dir in [
@@ -210,10 +210,7 @@ fn words_that_do_not_belong() {
         "overlays",
         "cloud-init",
     ] {
-        for path in files(
-            &root().join(dir),
-            &["rs", "sh", "md", "yaml", "yml", "toml", "run", "py"],
-        ) {
+        for path in files(&root().join(dir), &["rs", "sh", "md", "yaml", "yml", "toml", ""]) {
             let name = name(&path);
             if name == "tests/it/walls.rs" {
                 continue;

@@ -42,8 +42,24 @@ impl Base {
 
 /// The base of a family; `None` (after a visible word) when a tool to make it is missing.
 pub fn base(family: &str) -> Option<Base> {
+    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    open(family, FOLDER.get_or_init(|| make("bases", "0")).as_deref()?)
+}
+
+/// The same base, filled through the kernel onto a worn file system; differs from one target folder to the next.
+/// `None` (after a visible word) without the right to mount.
+pub fn worn(family: &str) -> Option<Base> {
+    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    if !tools::is_root() {
+        tools::say("a base filled by the kernel needs the right to mount");
+        return None;
+    }
+    open(family, FOLDER.get_or_init(|| make("worn-bases", "1")).as_deref()?)
+}
+
+fn open(family: &str, folder: &Path) -> Option<Base> {
     let family = FAMILIES.iter().find(|f| **f == family).expect("a known family");
-    let path = folder()?.join(format!("{family}.img"));
+    let path = folder.join(format!("{family}.img"));
     let partitions = judge::partitions(&path);
     let find = |boot: bool| {
         partitions
@@ -65,39 +81,32 @@ pub fn all() -> Vec<Base> {
     FAMILIES.iter().map_while(|f| base(f)).collect()
 }
 
-/// The folder that holds them, filled on first use. Several test processes wait for each other.
-fn folder() -> Option<&'static Path> {
-    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let made = FOLDER.get_or_init(|| {
-        if !tools::have(&[
-            "bash",
-            "mke2fs",
-            "debugfs",
-            "e2fsck",
-            "mkfs.vfat",
-            "mcopy",
-            "sfdisk",
-            "sgdisk",
-        ]) {
-            return None;
-        }
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bases");
-        fs::create_dir_all(&dir).unwrap();
-        let lock = File::create(dir.join("lock")).unwrap();
-        lock.lock().unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/make-bases.sh");
-        tools::run(
-            tools::command("bash")
-                .arg(script)
-                .arg(&dir)
-                .env_remove("FIXTURES_KERNEL"),
-        );
-        Some(dir)
-    });
-    if made.is_none() {
-        tools::skip("the base images cannot be made without those tools");
+/// Makes all bases in a folder of the target folder, where they are not there yet. Test processes wait for each other.
+fn make(name: &str, kernel: &str) -> Option<PathBuf> {
+    if !tools::have(&[
+        "bash",
+        "mke2fs",
+        "debugfs",
+        "e2fsck",
+        "mkfs.vfat",
+        "mcopy",
+        "sfdisk",
+        "sgdisk",
+    ]) {
+        return None;
     }
-    made.as_deref()
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&dir).unwrap();
+    let lock = File::create(dir.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/make-bases.sh");
+    tools::run(
+        tools::command("bash")
+            .arg(script)
+            .arg(&dir)
+            .env("FIXTURES_KERNEL", kernel),
+    );
+    Some(dir)
 }
 
 /// Copies a file; blocks of zeroes become holes.
