@@ -7,5 +7,6 @@
 
 mod bases;
 mod docs;
+mod pipeline;
 mod support;
 mod walls;

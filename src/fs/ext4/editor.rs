@@ -3,9 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::{
-    Attrs, DirEntry, Finding, FsError, FsResult, NodeKind, Space, Stat, Time, Volume, show,
-};
+use super::super::{Attrs, DirEntry, Finding, FsError, FsResult, NodeKind, Space, Stat, Time, Volume, show};
 use super::Ext4;
 use super::bitmap;
 use super::xattr;
@@ -21,12 +19,7 @@ impl Volume for Ext4 {
     }
 
     fn uuid(&self) -> String {
-        let hex: Vec<String> = self
-            .sb
-            .uuid_bytes()
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let hex: Vec<String> = self.sb.uuid_bytes().iter().map(|b| format!("{b:02x}")).collect();
         [&hex[..4], &hex[4..6], &hex[6..8], &hex[8..10], &hex[10..]]
             .map(<[String]>::concat)
             .join("-")
@@ -98,8 +91,7 @@ impl Volume for Ext4 {
             .into_iter()
             .map(|a| {
                 let name = a.full_name();
-                let value = if matches!(a.index, xattr::INDEX_ACL_ACCESS | xattr::INDEX_ACL_DEFAULT)
-                {
+                let value = if matches!(a.index, xattr::INDEX_ACL_ACCESS | xattr::INDEX_ACL_DEFAULT) {
                     match xattr::acl_to_xattr(&a.value) {
                         Some(value) => value,
                         None => {
@@ -157,13 +149,7 @@ impl Volume for Ext4 {
         })
     }
 
-    fn set_xattr(
-        &mut self,
-        path: &[u8],
-        name: &[u8],
-        value: Option<&[u8]>,
-        now: Time,
-    ) -> FsResult<()> {
+    fn set_xattr(&mut self, path: &[u8], name: &[u8], value: Option<&[u8]>, now: Time) -> FsResult<()> {
         self.atomically(|fs| fs.do_set_xattr(path, name, value, now))
     }
 
@@ -220,7 +206,10 @@ impl Volume for Ext4 {
             if unused != g.free_inodes() as usize {
                 find(
                     format!("group {number} inode bitmap"),
-                    format!("has {unused} free inodes, the descriptor says {}", g.free_inodes()),
+                    format!(
+                        "has {unused} free inodes, the descriptor says {}",
+                        g.free_inodes()
+                    ),
                 );
             }
             blocks += free as u64;

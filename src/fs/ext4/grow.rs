@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Ext4;
 use super::super::FsResult;
+use super::Ext4;
 use super::error::unsupported;
 use crate::disk::BlockIo;
 

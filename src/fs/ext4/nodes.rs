@@ -299,8 +299,7 @@ impl Ext4 {
             if !seen.insert(dir) {
                 return damaged(format!("directory inode {dir} has two names"));
             }
-            let children: Vec<Entry> =
-                self.with_dir(dir, |d| d.entries.values().copied().collect())?;
+            let children: Vec<Entry> = self.with_dir(dir, |d| d.entries.values().copied().collect())?;
             for child in children {
                 if self.inode(child.inode)?.kind() == Some(NodeKind::Dir) {
                     pending.push(child.inode);
@@ -457,13 +456,7 @@ impl Ext4 {
     }
 
     /// Stores all attributes of an inode anew. The inode still has to be written.
-    fn put_attrs(
-        &mut self,
-        number: u32,
-        inode: &mut Inode,
-        attrs: &[Attr],
-        path: &[u8],
-    ) -> FsResult<()> {
+    fn put_attrs(&mut self, number: u32, inode: &mut Inode, attrs: &[Attr], path: &[u8]) -> FsResult<()> {
         let Some((inside, outside)) = xattr::place(attrs, inode, &self.sb) else {
             return invalid(
                 path,
@@ -475,8 +468,7 @@ impl Ext4 {
         };
         let old = inode.file_acl();
         let had = u64::from(old != 0);
-        let shared = old != 0
-            && xattr::read_block(&self.store.block(old)?, old, &self.sb)?.refcount > 1;
+        let shared = old != 0 && xattr::read_block(&self.store.block(old)?, old, &self.sb)?.refcount > 1;
         let place = if outside.is_empty() {
             self.drop_attr_block(inode)?;
             0

@@ -87,8 +87,7 @@ impl Store {
             Some(block) => block,
             None => {
                 let mut buf = vec![0; self.block_size];
-                self.io
-                    .read_at(number * self.block_size as u64, &mut buf)?;
+                self.io.read_at(number * self.block_size as u64, &mut buf)?;
                 buf.into()
             }
         };
@@ -136,11 +135,7 @@ impl Store {
     }
 
     /// Payload that covers blocks of `start..start + len`: its first block and itself, ascending.
-    pub(crate) fn payload_in(
-        &self,
-        start: u64,
-        len: u64,
-    ) -> impl Iterator<Item = (u64, &Payload)> {
+    pub(crate) fn payload_in(&self, start: u64, len: u64) -> impl Iterator<Item = (u64, &Payload)> {
         let end = start.saturating_add(len);
         let before = self
             .payload
