@@ -3,11 +3,13 @@
 //! Data flows one way: `cluster.yaml` and profiles → [`spec`] → [`plan`] → [`fetch`] → [`disk`] (the image, a
 //! copy-on-write overlay over an untouched base) → [`edit`] → [`emit`].
 
+pub mod base_os;
 pub mod disk;
 pub mod edit;
 pub mod fs;
 pub mod inputs;
 pub mod plan;
+pub mod planner;
 pub mod report;
 pub mod spec;
 pub mod template;
