@@ -3,6 +3,7 @@
 //! Data flows one way: `cluster.yaml` and profiles → [`spec`] → [`plan`] → [`fetch`] → [`disk`] (the image, a
 //! copy-on-write overlay over an untouched base) → [`edit`] → [`emit`].
 
+pub mod base_os;
 pub mod bmap;
 pub mod diff;
 pub mod disk;
@@ -13,14 +14,8 @@ pub mod fs;
 pub mod image;
 pub mod inputs;
 pub mod plan;
+pub mod planner;
 pub mod report;
 pub mod spec;
 pub mod template;
 pub mod values;
-/// stub
-pub mod cli {
-    /// stub
-    pub fn main() -> std::process::ExitCode {
-        std::process::ExitCode::SUCCESS
-    }
-}

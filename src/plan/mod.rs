@@ -2,11 +2,15 @@
 //!
 //! This room knows words. It must not know files of the host, images or the network.
 
+mod digest;
 mod edit;
 mod node;
+mod print;
 
+pub use digest::{DigestParts, plan_digest};
 pub use edit::{Attributes, Content, Edit, FileStamp, GrowRule, Op, Origin, Xattr};
 pub use node::{
     Address, BasePlace, BaseRef, ClusterPlan, Identity, NodePlan, OutputFormat, OutputFormatError,
     StaticAddress,
 };
+pub use print::edit_json;

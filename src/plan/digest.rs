@@ -1,0 +1,232 @@
+use crate::values::{ByteSize, Digest, DigestKind, Hasher, Timestamp};
+
+use super::{Address, Attributes, BasePlace, BaseRef, Edit, GrowRule, Op, Xattr};
+
+/// What decides the bytes of a node's image.
+#[derive(Debug, Clone, Copy)]
+pub struct DigestParts<'a> {
+    /// Name of the cluster.
+    pub cluster: &'a str,
+    /// Name of the node.
+    pub node: &'a str,
+    /// Its host name.
+    pub hostname: &'a str,
+    /// Domain of the cluster.
+    pub domain: Option<&'a str>,
+    /// Its address.
+    pub address: &'a Address,
+    /// The base.
+    pub base: &'a BaseRef,
+    /// The edits.
+    pub edits: &'a [Edit],
+    /// Space to be kept free.
+    pub reserve: ByteSize,
+    /// The build epoch.
+    pub epoch: Timestamp,
+}
+
+/// SHA-256 over a serialisation in which every field has its length or a tag in front, so that no two plans meet.
+///
+/// Payloads enter by digest and length, bases by digest where one is given. Host paths, line numbers and the
+/// output format stay out: the same wish has the same digest on every machine.
+#[must_use]
+pub fn plan_digest(parts: &DigestParts<'_>) -> Digest {
+    let mut canon = Canon(Hasher::new(DigestKind::Sha256));
+    canon.text("ceil-img plan 1");
+    canon.text(parts.cluster);
+    canon.text(parts.node);
+    canon.text(parts.hostname);
+    canon.option(parts.domain, Canon::text);
+    canon.address(parts.address);
+    canon.base(parts.base);
+    canon.number(parts.reserve.0);
+    canon.time(parts.epoch);
+    canon.number(parts.edits.len() as u64);
+    for edit in parts.edits {
+        canon.op(&edit.op);
+    }
+    canon.0.finish()
+}
+
+struct Canon(Hasher);
+
+impl Canon {
+    fn number(&mut self, n: u64) {
+        self.0.update(&n.to_le_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.0.update(bytes);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn shown(&mut self, value: &impl std::fmt::Display) {
+        self.text(&value.to_string());
+    }
+
+    fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
+        self.number(u64::from(value.is_some()));
+        if let Some(value) = value {
+            write(self, value);
+        }
+    }
+
+    fn texts(&mut self, texts: &[String]) {
+        self.number(texts.len() as u64);
+        for text in texts {
+            self.text(text);
+        }
+    }
+
+    fn time(&mut self, time: Timestamp) {
+        self.0.update(&time.secs.to_le_bytes());
+        self.number(u64::from(time.nanos));
+    }
+
+    fn address(&mut self, address: &Address) {
+        self.shown(address);
+        if let Address::Static(fixed) = address {
+            self.text(&fixed.interface);
+            self.option(fixed.gateway, |c, ip| c.shown(&ip));
+            self.number(fixed.dns.len() as u64);
+            for ip in &fixed.dns {
+                self.shown(ip);
+            }
+        }
+    }
+
+    fn base(&mut self, base: &BaseRef) {
+        if let Some(digest) = base
+            .raw_sha256
+            .as_ref()
+            .or(base.sha256.as_ref())
+            .or(base.sha512.as_ref())
+        {
+            self.text("digest");
+            return self.shown(digest);
+        }
+        match &base.place {
+            BasePlace::Name(name) => {
+                self.text("name");
+                self.text(name);
+            }
+            BasePlace::Url(url) => {
+                self.text("url");
+                self.text(url);
+            }
+            BasePlace::Path(_) => self.text("path"),
+        }
+    }
+
+    fn attributes(&mut self, attributes: &Attributes) {
+        self.option(attributes.mode, |c, mode| c.shown(&mode));
+        self.option(attributes.owner, |c, owner| c.shown(&owner));
+        self.option(attributes.mtime, Self::time);
+    }
+
+    fn xattrs(&mut self, xattrs: &[Xattr]) {
+        self.number(xattrs.len() as u64);
+        for xattr in xattrs {
+            self.text(&xattr.name);
+            self.option(xattr.value.as_deref(), Self::bytes);
+        }
+    }
+
+    fn op(&mut self, op: &Op) {
+        self.text(op.word());
+        match op {
+            Op::Put {
+                at,
+                content,
+                attributes,
+                xattrs,
+                sparse,
+            } => {
+                self.shown(at);
+                self.number(content.len());
+                self.shown(content.digest());
+                self.attributes(attributes);
+                self.xattrs(xattrs);
+                self.number(u64::from(*sparse));
+            }
+            Op::Dir { at, attributes } => {
+                self.shown(at);
+                self.attributes(attributes);
+            }
+            Op::Symlink { at, to, attributes } => {
+                self.shown(at);
+                self.text(to);
+                self.attributes(attributes);
+            }
+            Op::Hardlink { at, to } => {
+                self.shown(at);
+                self.shown(to);
+            }
+            Op::Rename { from, to } => {
+                self.shown(from);
+                self.shown(to);
+            }
+            Op::Append { at, content } => {
+                self.shown(at);
+                self.number(content.len());
+                self.shown(content.digest());
+            }
+            Op::Remove {
+                at,
+                recursive,
+                if_exists,
+            } => {
+                self.shown(at);
+                self.number(u64::from(*recursive));
+                self.number(u64::from(*if_exists));
+            }
+            Op::Chmod { at, mode } => {
+                self.shown(at);
+                self.shown(mode);
+            }
+            Op::Chown { at, owner } => {
+                self.shown(at);
+                self.shown(owner);
+            }
+            Op::Mtime { at, mtime } => {
+                self.shown(at);
+                self.time(*mtime);
+            }
+            Op::Xattrs { at, xattrs } => {
+                self.shown(at);
+                self.xattrs(xattrs);
+            }
+            Op::KernelArgs { add, remove } => {
+                self.texts(add);
+                self.texts(remove);
+            }
+            Op::ConfigTxt { section, set, unset } => {
+                self.text(section);
+                self.number(set.len() as u64);
+                for (key, value) in set {
+                    self.text(key);
+                    self.text(value);
+                }
+                self.texts(unset);
+            }
+            Op::Fstab { mount, line } => {
+                self.text(mount);
+                self.option(line.as_deref(), Self::text);
+            }
+            Op::Grow { root } => match root {
+                GrowRule::By(size) => {
+                    self.text("by");
+                    self.number(size.0);
+                }
+                GrowRule::Free(size) => {
+                    self.text("free");
+                    self.number(size.0);
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! From wishes to a plan: every edit with its bytes known by digest, in order, without contradictions.
+//!
+//! All of it is pure: the same cluster file and inputs give the same plan on every machine. This room must not
+//! read files, open images or use the network.
+
+mod conflicts;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::base_os::{self, BaseFacts, Resolved};
+use crate::plan::{
+    Address, Attributes, BaseRef, ClusterPlan, Content, DigestParts, Edit, Identity, NodePlan, Op, Origin,
+    plan_digest,
+};
+use crate::spec::{ClusterSpec, EditSpec, Inputs, NodeSpec, OwnerRules, Payload, TreeKind, Wish};
+use crate::template::{self, TemplateError};
+use crate::values::{ImagePath, Mode, Owner, Timestamp, VolumeName};
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Neither the node nor its profile names a base.
+    #[error(
+        "{origin}: node `{node}` has no base image; name one as `base:` in its profile `{profile}`, in the node, or with `--base`"
+    )]
+    NoBase {
+        /// The node's place.
+        origin: Origin,
+        /// The node.
+        node: String,
+        /// Its profile.
+        profile: String,
+    },
+    /// The inputs do not hold what an edit names.
+    #[error("{origin}: `{what}` was not read")]
+    NotRead {
+        /// The edit.
+        origin: Origin,
+        /// The missing input.
+        what: String,
+    },
+    /// A template fails.
+    #[error("{origin}: cannot render the template: {source}")]
+    Template {
+        /// The edit.
+        origin: Origin,
+        /// Where and why.
+        source: TemplateError,
+    },
+    /// A file of a tree has a name that an image cannot hold.
+    #[error("{origin}: {why}")]
+    BadPath {
+        /// The edit.
+        origin: Origin,
+        /// What is wrong.
+        why: String,
+    },
+    /// Two edits make one path.
+    #[error("{second}: `{path}` is already made by the edit at {first}; a path can be made only once")]
+    Twice {
+        /// The path.
+        path: String,
+        /// Who made it first.
+        first: Origin,
+        /// Who makes it again.
+        second: Origin,
+    },
+    /// One edit makes a file where another needs a directory.
+    #[error("{second}: `{path}` is a file by the edit at {first}, and a directory is wanted there")]
+    FileAndDir {
+        /// The path.
+        path: String,
+        /// Who made it first.
+        first: Origin,
+        /// Who contradicts.
+        second: Origin,
+    },
+    /// The base has no mechanism for a wish.
+    #[error("{origin}: {why}")]
+    Unsupported {
+        /// The node.
+        origin: Origin,
+        /// What is not possible, and what is.
+        why: String,
+    },
+}
+
+/// The build epoch: that of the environment (`SOURCE_DATE_EPOCH`), else the cluster file's, else
+/// [`ClusterSpec::EPOCH`].
+#[must_use]
+pub fn epoch(cluster: &ClusterSpec, environment: Option<Timestamp>) -> Timestamp {
+    environment.or(cluster.epoch).unwrap_or(ClusterSpec::EPOCH)
+}
+
+/// Plans every node of a cluster.
+///
+/// # Errors
+/// [`PlanError`] of the first node that cannot be planned.
+pub fn plan(cluster: &ClusterSpec, inputs: &Inputs, epoch: Timestamp) -> Result<ClusterPlan, PlanError> {
+    Ok(ClusterPlan {
+        cluster: cluster.name.to_string(),
+        nodes: cluster
+            .nodes
+            .iter()
+            .map(|node| plan_node(cluster, node, inputs, None, epoch))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+/// Plans one node, with another base than the files name if `base` is given.
+///
+/// # Errors
+/// [`PlanError`].
+pub fn plan_node(
+    cluster: &ClusterSpec,
+    node: &NodeSpec,
+    inputs: &Inputs,
+    base: Option<&BaseRef>,
+    epoch: Timestamp,
+) -> Result<NodePlan, PlanError> {
+    let profile = inputs
+        .profiles
+        .get(&node.profile)
+        .ok_or_else(|| PlanError::NotRead {
+            origin: node.profile_origin.clone(),
+            what: format!("profile {}", node.profile),
+        })?;
+    let base = base
+        .or(node.base.as_ref())
+        .or(profile.base.as_ref())
+        .ok_or_else(|| PlanError::NoBase {
+            origin: node.origin.clone(),
+            node: node.name.to_string(),
+            profile: node.profile.clone(),
+        })?
+        .clone();
+    let edits = plan_edits(&profile.edits, inputs, &variables(cluster, node, epoch))?;
+    let domain = cluster.domain.clone();
+    let digest = plan_digest(&DigestParts {
+        cluster: cluster.name.as_str(),
+        node: node.name.as_str(),
+        hostname: node.hostname.as_str(),
+        domain: domain.as_ref().map(|d| d.as_str()),
+        address: &node.address,
+        base: &base,
+        edits: &edits,
+        reserve: profile.reserve,
+        epoch,
+    });
+    let short: String = digest.hex().chars().take(12).collect();
+    Ok(NodePlan {
+        cluster: cluster.name.to_string(),
+        node: node.name.to_string(),
+        profile: node.profile.clone(),
+        origin: node.origin.clone(),
+        base,
+        edits,
+        identity: Identity {
+            hostname: node.hostname.clone(),
+            domain,
+            instance_id: format!("{}-{}-{short}", cluster.name, node.name),
+            address: node.address.clone(),
+        },
+        reserve: profile.reserve,
+        epoch,
+        output: profile.output,
+        digest,
+    })
+}
+
+/// Plans a stand-alone list of edits. Templates see the names of `variables` only.
+///
+/// # Errors
+/// [`PlanError`].
+pub fn plan_edits(specs: &[EditSpec], inputs: &Inputs, variables: &Value) -> Result<Vec<Edit>, PlanError> {
+    let mut edits = Vec::new();
+    let mut from_tree = Vec::new();
+    for spec in specs {
+        expand(spec, inputs, variables, &mut edits)?;
+        from_tree.resize(edits.len(), matches!(spec.wish, Wish::Tree { .. }));
+    }
+    conflicts::check(&edits, &from_tree)?;
+    Ok(edits)
+}
+
+/// The whole list of edits of a node: its identity by the mechanism of the base, then its own. Without facts about
+/// the base the identity stays open, and a note says so.
+///
+/// # Errors
+/// [`PlanError::Unsupported`] when the base has no known way to carry the node's address.
+pub fn resolve(plan: &NodePlan, facts: Option<&BaseFacts>) -> Result<Resolved, PlanError> {
+    let Some(facts) = facts else {
+        return Ok(Resolved {
+            edits: plan.edits.clone(),
+            notes: vec![
+                "how the host name and the address are set is decided when the base image is opened"
+                    .to_owned(),
+            ],
+        });
+    };
+    let mut resolved = base_os::identity_edits(plan, facts).map_err(|why| PlanError::Unsupported {
+        origin: plan.origin.clone(),
+        why,
+    })?;
+    resolved.edits.extend(plan.edits.iter().cloned());
+    Ok(resolved)
+}
+
+/// The names that templates see.
+fn variables(cluster: &ClusterSpec, node: &NodeSpec, epoch: Timestamp) -> Value {
+    json!({
+        "cluster": {"name": cluster.name.as_str(), "domain": cluster.domain.as_ref().map(|d| d.as_str())},
+        "node": node_variables(node),
+        "nodes": cluster.nodes.iter().map(node_variables).collect::<Vec<_>>(),
+        "epoch": epoch.secs,
+    })
+}
+
+fn node_variables(node: &NodeSpec) -> Value {
+    let fixed = match &node.address {
+        Address::Dhcp => None,
+        Address::Static(fixed) => Some(fixed),
+    };
+    json!({
+        "name": node.name.as_str(),
+        "hostname": node.hostname.as_str(),
+        "profile": node.profile,
+        "address": node.address.to_string(),
+        "ip": fixed.map(|f| f.ip),
+        "prefix": fixed.map(|f| f.prefix),
+        "interface": fixed.map(|f| f.interface.as_str()),
+        "gateway": fixed.and_then(|f| f.gateway),
+        "dns": fixed.map(|f| f.dns.clone()),
+    })
+}
+
+fn expand(
+    spec: &EditSpec,
+    inputs: &Inputs,
+    variables: &Value,
+    edits: &mut Vec<Edit>,
+) -> Result<(), PlanError> {
+    let origin = &spec.origin;
+    let op = match &spec.wish {
+        Wish::Op(op) => op.clone(),
+        Wish::Put {
+            at,
+            payload,
+            attributes,
+            xattrs,
+            sparse,
+        } => Op::Put {
+            at: at.clone(),
+            content: content(payload, inputs, variables, origin)?,
+            attributes: attributes.clone(),
+            xattrs: xattrs.clone(),
+            sparse: *sparse,
+        },
+        Wish::Append { at, payload } => Op::Append {
+            at: at.clone(),
+            content: content(payload, inputs, variables, origin)?,
+        },
+        Wish::Tree {
+            at,
+            from,
+            owner,
+            owners,
+        } => return expand_tree(at, from, *owner, owners, inputs, origin, edits),
+    };
+    edits.push(Edit {
+        op,
+        origin: origin.clone(),
+    });
+    Ok(())
+}
+
+fn not_read(path: &Path, origin: &Origin) -> PlanError {
+    PlanError::NotRead {
+        origin: origin.clone(),
+        what: path.display().to_string(),
+    }
+}
+
+fn content(
+    payload: &Payload,
+    inputs: &Inputs,
+    variables: &Value,
+    origin: &Origin,
+) -> Result<Content, PlanError> {
+    match payload {
+        Payload::Inline(content) => Ok(content.clone()),
+        Payload::File(path) => inputs
+            .files
+            .get(path)
+            .cloned()
+            .ok_or_else(|| not_read(path, origin)),
+        Payload::Template(path) => {
+            let text = inputs.templates.get(path).ok_or_else(|| not_read(path, origin))?;
+            template::render(&path.display().to_string(), text, variables)
+                .map(|text| Content::inline(text.as_bytes()))
+                .map_err(|source| PlanError::Template {
+                    origin: origin.clone(),
+                    source,
+                })
+        }
+    }
+}
+
+/// Lays a tree over a directory. Files get mode 0644 or 0755 and owner 0:0 unless a rule says otherwise, so that
+/// neither umask nor user of the host matter. Directories that the image has keep what they have: `root` is 0700
+/// and `tmp` is 1777 there, which no checkout remembers.
+fn expand_tree(
+    at: &ImagePath,
+    from: &Path,
+    owner: Option<Owner>,
+    owners: &OwnerRules,
+    inputs: &Inputs,
+    origin: &Origin,
+    edits: &mut Vec<Edit>,
+) -> Result<(), PlanError> {
+    let tree = inputs.trees.get(from).ok_or_else(|| not_read(from, origin))?;
+    // FAT has neither modes nor owners nor symlinks.
+    let fat = at.volume == Some(VolumeName::Boot);
+    for entry in &tree.entries {
+        let bad = |why: String| PlanError::BadPath {
+            origin: origin.clone(),
+            why,
+        };
+        let place: ImagePath = at
+            .join(&entry.path)
+            .to_string()
+            .parse()
+            .map_err(|e: crate::values::ImagePathError| bad(e.to_string()))?;
+        let (own_mode, own_owner) = owners.lookup(&entry.path);
+        let (tree_mode, tree_owner) = tree.owners.lookup(&entry.path);
+        let mode = own_mode.or(tree_mode).filter(|_| !fat);
+        let ruled = own_owner.or(tree_owner).or(owner).filter(|_| !fat);
+        let attributes = |mode: Option<Mode>, owner: Option<Owner>| Attributes {
+            mode: mode.filter(|_| !fat),
+            owner: owner.filter(|_| !fat),
+            mtime: None,
+        };
+        let op = match &entry.kind {
+            TreeKind::Dir => Op::Dir {
+                at: place,
+                attributes: attributes(mode, ruled),
+            },
+            TreeKind::Symlink(target) => {
+                if fat {
+                    return Err(bad(format!(
+                        "`{}` is a symlink, which the FAT of the boot volume cannot hold",
+                        from.join(&entry.path).display()
+                    )));
+                }
+                Op::Symlink {
+                    at: place,
+                    to: target.clone(),
+                    attributes: attributes(None, ruled.or(Some(Owner::default()))),
+                }
+            }
+            TreeKind::File { content, executable } => Op::Put {
+                at: place,
+                content: content.clone(),
+                attributes: attributes(
+                    mode.or(Some(Mode(if *executable { 0o755 } else { 0o644 }))),
+                    ruled.or(Some(Owner::default())),
+                ),
+                xattrs: Vec::new(),
+                sparse: false,
+            },
+        };
+        edits.push(Edit {
+            op,
+            origin: origin.clone(),
+        });
+    }
+    Ok(())
+}
