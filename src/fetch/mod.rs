@@ -18,6 +18,7 @@ mod http;
 mod intake;
 mod request;
 mod sink;
+mod source;
 mod store;
 #[cfg(test)]
 mod test_server;
@@ -36,6 +37,7 @@ use std::time::Duration;
 pub use checksum::{ListedSum, pick_sum, read_sums};
 pub use error::{FetchError, Result};
 pub use request::{CachedFile, CachedImage, ChecksumPolicy, FetchRequest, Location, PublishedSums};
+pub use source::{FilePool, FileSource};
 pub use store::ObjectKind;
 pub use unpack::Format;
 
