@@ -10,11 +10,18 @@
 //! It must not know clusters, partitions or file systems. Only `http` speaks to the network, and only `store`
 //! decides what lies where.
 
-mod base;
+mod bring;
+mod checksum;
+mod download;
 mod error;
+mod http;
 mod intake;
+mod request;
 mod sink;
+mod source;
 mod store;
+#[cfg(test)]
+mod test_server;
 #[cfg(test)]
 mod tests;
 mod unpack;
@@ -27,13 +34,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-pub use base::{BaseRequest, CachedImage, ChecksumPolicy, Location, PublishedSums};
+pub use checksum::{ListedSum, pick_sum, read_sums};
 pub use error::{FetchError, Result};
+pub use request::{CachedFile, CachedImage, ChecksumPolicy, FetchRequest, Location, PublishedSums};
+pub use source::{FilePool, FileSource};
 pub use store::ObjectKind;
 pub use unpack::Format;
 
 use crate::report::{Event, NoReport, Reporter};
 use crate::values::ByteSize;
+use http::Http;
 use store::{Lock, Store};
 use xz::XzLimits;
 
@@ -123,6 +133,7 @@ impl fmt::Debug for FetchOptions {
 pub struct Fetcher {
     options: FetchOptions,
     store: Store,
+    http: Http,
 }
 
 impl Fetcher {
@@ -133,7 +144,11 @@ impl Fetcher {
     /// When a directory cannot be made.
     pub fn new(options: FetchOptions) -> Result<Self> {
         let store = Store::open(&options.cache_dir)?;
-        Ok(Self { options, store })
+        Ok(Self {
+            options,
+            store,
+            http: Http::default(),
+        })
     }
 
     fn cancelled(&self) -> bool {

@@ -44,6 +44,10 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
     pub(super) fn of(meta: &std::fs::Metadata) -> Self {
         Self {
             len: meta.len(),
@@ -241,6 +245,16 @@ impl Store {
                 Err(e) => return Err(FetchError::io("creating", &path, e)),
             }
         }
+    }
+
+    /// A complete partial download, as a file on its way in.
+    pub(super) fn adopt_part(&self, part: &Path) -> Result<Incoming> {
+        let file = File::open(part).map_err(|e| FetchError::io("opening", part, e))?;
+        Ok(Incoming {
+            file,
+            path: part.to_owned(),
+            kept: false,
+        })
     }
 
     /// Gives a complete, verified file its final name. An object that is there already stays, because someone

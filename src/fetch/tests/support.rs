@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::fetch::{
-    BaseRequest, CachedImage, ChecksumPolicy, FetchError, FetchOptions, Fetcher, Location, Patience, Result,
+    CachedImage, ChecksumPolicy, FetchError, FetchOptions, FetchRequest, Fetcher, Location, Patience, Result,
 };
 use crate::report::{Event, Reporter};
 use crate::values::Digest;
@@ -57,6 +57,11 @@ impl Place {
         Fetcher::new(self.options.clone()).unwrap()
     }
 
+    pub fn fetch_url(&self, url: &str, expected: ChecksumPolicy) -> Result<CachedImage> {
+        self.fetcher()
+            .fetch_base(&FetchRequest::new(Location::Url(url.to_owned()), expected))
+    }
+
     pub fn file(&self, name: &str, data: &[u8]) -> PathBuf {
         let path = self.dir.path().join(name);
         std::fs::write(&path, data).unwrap();
@@ -64,11 +69,8 @@ impl Place {
     }
 
     pub fn fetch_path(&self, path: &Path, expected: ChecksumPolicy) -> Result<CachedImage> {
-        self.fetcher().fetch_base(&BaseRequest {
-            location: Location::Path(path.to_owned()),
-            mirrors: Vec::new(),
-            expected,
-        })
+        self.fetcher()
+            .fetch_base(&FetchRequest::new(Location::Path(path.to_owned()), expected))
     }
 
     /// Names of everything in a directory of the cache.
