@@ -1,1 +1,5 @@
+//! The public interface, judged by outsiders.
 
+#![allow(clippy::unwrap_used)]
+
+mod fat;
