@@ -270,7 +270,7 @@ pub(super) fn build_slots(bytes: &[u8], name: &str, mut short_slot: [u8; ENTRY_S
     let checksum = name::checksum(&short);
     let mut units: Vec<u16> = name.encode_utf16().collect();
     let parts = units.len().div_ceil(UNITS_PER_SLOT);
-    if units.len() % UNITS_PER_SLOT != 0 {
+    if !units.len().is_multiple_of(UNITS_PER_SLOT) {
         units.push(0);
         units.resize(parts * UNITS_PER_SLOT, 0xFFFF);
     }
