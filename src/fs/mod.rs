@@ -272,7 +272,7 @@ pub trait Volume: Send {
 /// [`FsError::Unsupported`] when no known file system is there, or it uses a feature that cannot be kept right.
 pub fn open(io: Arc<dyn crate::disk::BlockIo>) -> FsResult<Box<dyn Volume>> {
     if ext4::probe(&*io)? {
-        let _ = ext4::Ext4::open(io.clone())?;
+        return Ok(Box::new(ext4::Ext4::open(io)?));
     }
     if fat::probe(&*io)? {
         return Ok(Box::new(fat::Fat::open(io)?));

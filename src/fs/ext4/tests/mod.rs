@@ -1,0 +1,6 @@
+//! Judged by outsiders: `e2fsck -fn`, the kernel's own mount, `resize2fs`, and a second reader.
+//!
+//! Without `mke2fs` a test says so and passes; without the right to mount, the kernel's view is left out.
+
+mod matrix;
+mod support;

@@ -1,0 +1,531 @@
+//! Bases made by `mke2fs`, a model of what should be in them, and the outsiders that judge.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use super::super::Ext4;
+use crate::disk::{BlockIo, Bytes, Source};
+use crate::fs::{Attrs, Time, Volume};
+
+/// A file as device.
+pub(super) struct Disk(pub(super) File);
+
+impl Disk {
+    pub(super) fn open(path: &Path) -> Arc<dyn BlockIo> {
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        Arc::new(Self(file))
+    }
+}
+
+impl BlockIo for Disk {
+    fn len(&self) -> u64 {
+        self.0.metadata().unwrap().len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(buf, offset)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        assert!(offset + data.len() as u64 <= self.len());
+        self.0.write_all_at(data, offset)
+    }
+}
+
+/// Options of `mke2fs` beyond `-t ext4`, named after the images that have them.
+pub(super) const LAYOUTS: [(&str, &[&str]); 12] = [
+    ("bookworm", &["-O", "^64bit,^huge_file"]),
+    (
+        "trixie",
+        &["-O", "^64bit,^huge_file,metadata_csum_seed,orphan_file"],
+    ),
+    ("buster", &["-O", "^huge_file,^metadata_csum,^64bit"]),
+    (
+        "hypriot",
+        &["-i", "4096", "-O", "uninit_bg,^metadata_csum,^64bit"],
+    ),
+    ("debian", &[]),
+    ("debian13", &["-O", "metadata_csum_seed,orphan_file"]),
+    ("block1k", &["-b", "1024"]),
+    ("block2k", &["-b", "2048", "-O", "^flex_bg"]),
+    (
+        "inode128",
+        &["-I", "128", "-O", "^64bit,^metadata_csum,uninit_bg"],
+    ),
+    ("inode128csum", &["-I", "128", "-b", "1024"]),
+    ("noresize", &["-O", "^resize_inode,^sparse_super"]),
+    ("noindex", &["-O", "^dir_index,^has_journal"]),
+];
+
+pub(super) struct Base {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) image: PathBuf,
+    /// Inodes have no nanoseconds and no times after 2038.
+    pub(super) short_times: bool,
+}
+
+pub(super) fn run(program: &str, args: &[&str]) -> Option<(i32, String)> {
+    let out = Command::new(program)
+        .args(args)
+        .env("LC_ALL", "C")
+        .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+        .output();
+    match out {
+        Ok(out) => {
+            let mut text = String::from_utf8_lossy(&out.stdout).into_owned();
+            text += &String::from_utf8_lossy(&out.stderr);
+            Some((out.status.code().unwrap_or(-1), text))
+        }
+        Err(e) => {
+            eprintln!("SKIPPED: {program}: {e}");
+            None
+        }
+    }
+}
+
+/// A fresh file system of `mib` MiB; `None` where `mke2fs` is missing.
+pub(super) fn make(layout: &str, mib: u64, more: &[&str]) -> Option<Base> {
+    let options = LAYOUTS.iter().find(|l| l.0 == layout).unwrap().1;
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("image");
+    File::create(&image).unwrap().set_len(mib << 20).unwrap();
+    let mut args = vec!["-q", "-F", "-t", "ext4", "-L", "root"];
+    args.extend(options);
+    args.extend(more);
+    args.push(image.to_str().unwrap());
+    let (code, text) = run("mke2fs", &args)?;
+    assert_eq!(code, 0, "{layout}: {text}");
+    Some(Base {
+        dir,
+        image,
+        short_times: options.contains(&"128"),
+    })
+}
+
+impl Base {
+    pub(super) fn open(&self) -> Ext4 {
+        Ext4::open(Disk::open(&self.image)).unwrap()
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.image.to_str().unwrap()
+    }
+
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        fs::read(&self.image).unwrap()
+    }
+
+    /// `e2fsck -fn` must end with 0 and have nothing to say.
+    pub(super) fn fsck(&self, what: &str) {
+        fsck(&self.image, what);
+    }
+
+    /// Mounts the image and gives its root to `look`; `false` without the right to.
+    pub(super) fn mounted(&self, options: &str, look: impl FnOnce(&Path)) -> bool {
+        let at = self.dir.path().join("mnt");
+        fs::create_dir_all(&at).unwrap();
+        let at_text = at.to_str().unwrap().to_owned();
+        let options = format!("loop,{options}");
+        let Some((code, text)) = run("mount", &["-t", "ext4", "-o", &options, self.path(), &at_text])
+        else {
+            return false;
+        };
+        if code != 0 {
+            assert!(
+                text.contains("permitted") || text.contains("superuser") || text.contains("loop device"),
+                "the kernel refuses to mount: {text}"
+            );
+            eprintln!("SKIPPED: mount: {text}");
+            return false;
+        }
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| look(&at)));
+        let (code, text) = run("umount", &[&at_text]).unwrap();
+        assert_eq!(code, 0, "{text}");
+        if let Err(panic) = result {
+            std::panic::resume_unwind(panic);
+        }
+        true
+    }
+
+    /// What the kernel sees, `None` without the right to mount.
+    pub(super) fn kernel_view(&self) -> Option<BTreeMap<Vec<u8>, Seen>> {
+        let mut view = None;
+        self.mounted("ro", |root| view = Some(walk(root)));
+        view
+    }
+}
+
+pub(super) fn fsck(image: &Path, what: &str) {
+    let Some((code, text)) = run("e2fsck", &["-fn", image.to_str().unwrap()]) else {
+        return;
+    };
+    let silent = text.lines().all(|l| {
+        l.is_empty() || l.starts_with("e2fsck 1.") || l.starts_with("Pass ") || l.contains(" files (")
+    });
+    assert!(code == 0 && silent, "{what}: e2fsck -fn ends with {code}:\n{text}");
+}
+
+/// A node as an outsider sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) kind: char,
+    pub(super) mode: u32,
+    pub(super) owner: (u32, u32),
+    pub(super) mtime: Time,
+    pub(super) links: u64,
+    pub(super) content: Vec<u8>,
+    pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+fn walk(root: &Path) -> BTreeMap<Vec<u8>, Seen> {
+    let mut all = BTreeMap::new();
+    let mut pending = vec![root.to_path_buf()];
+    while let Some(path) = pending.pop() {
+        let meta = fs::symlink_metadata(&path).unwrap();
+        let kind = meta.file_type();
+        let (kind, content) = if kind.is_dir() {
+            for entry in fs::read_dir(&path).unwrap() {
+                pending.push(entry.unwrap().path());
+            }
+            ('d', Vec::new())
+        } else if kind.is_symlink() {
+            ('l', fs::read_link(&path).unwrap().into_os_string().into_vec())
+        } else if kind.is_fifo() {
+            ('p', Vec::new())
+        } else if kind.is_char_device() || kind.is_block_device() || kind.is_socket() {
+            ('x', Vec::new())
+        } else {
+            ('f', fs::read(&path).unwrap())
+        };
+        let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes();
+        let name = [b"/", name].concat();
+        let seen = Seen {
+            kind,
+            mode: meta.mode() & 0o7777,
+            owner: (meta.uid(), meta.gid()),
+            mtime: Time {
+                secs: meta.mtime(),
+                nanos: meta.mtime_nsec() as u32,
+            },
+            links: meta.nlink(),
+            content,
+            xattrs: xattrs(&path),
+        };
+        all.insert(name, seen);
+    }
+    all
+}
+
+fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut names = vec![0u8; 65536];
+    let Ok(len) = rustix::fs::llistxattr(path, &mut names[..]) else {
+        return BTreeMap::new();
+    };
+    names[..len]
+        .split(|b| *b == 0)
+        .filter(|n| !n.is_empty())
+        .map(|name| {
+            let mut value = vec![0u8; 65536];
+            let len = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap();
+            value.truncate(len);
+            (name.to_vec(), value)
+        })
+        .collect()
+}
+
+/// One node of the model.
+#[derive(Debug, Clone)]
+struct Node {
+    kind: char,
+    mode: u32,
+    owner: (u32, u32),
+    mtime: Time,
+    content: Vec<u8>,
+    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// What should be in a file system: the same operations on maps.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Model {
+    names: BTreeMap<Vec<u8>, usize>,
+    nodes: Vec<Node>,
+}
+
+pub(super) fn source(bytes: &[u8]) -> Arc<dyn Source> {
+    Bytes::shared(bytes)
+}
+
+pub(super) fn at(secs: i64) -> Time {
+    Time { secs, nanos: 0 }
+}
+
+pub(super) fn attrs(mode: u16, now: i64) -> Attrs {
+    Attrs {
+        mode: Some(mode),
+        now: at(now),
+        ..Attrs::default()
+    }
+}
+
+fn parent_of(path: &[u8]) -> Vec<u8> {
+    match path.iter().rposition(|b| *b == b'/') {
+        Some(0) | None => b"/".to_vec(),
+        Some(end) => path[..end].to_vec(),
+    }
+}
+
+impl Model {
+    /// Starts from what is there: hard links of the base count as one node by what the kernel says of them.
+    pub(super) fn from_view(view: &BTreeMap<Vec<u8>, Seen>) -> Self {
+        let mut model = Self::default();
+        for (name, seen) in view {
+            model.names.insert(name.clone(), model.nodes.len());
+            model.nodes.push(Node {
+                kind: seen.kind,
+                mode: seen.mode,
+                owner: seen.owner,
+                mtime: seen.mtime,
+                content: seen.content.clone(),
+                xattrs: seen.xattrs.clone(),
+            });
+        }
+        model
+    }
+
+    pub(super) fn view(&self) -> BTreeMap<Vec<u8>, Seen> {
+        self.names
+            .iter()
+            .map(|(name, id)| {
+                let n = &self.nodes[*id];
+                let links = if n.kind == 'd' {
+                    let below = |p: &Vec<u8>| p != name && p != b"/" && parent_of(p) == *name;
+                    2 + self
+                        .names
+                        .iter()
+                        .filter(|(p, i)| self.nodes[**i].kind == 'd' && below(p))
+                        .count()
+                } else {
+                    self.names.values().filter(|i| *i == id).count()
+                };
+                let seen = Seen {
+                    kind: n.kind,
+                    mode: n.mode,
+                    owner: n.owner,
+                    mtime: n.mtime,
+                    links: links as u64,
+                    content: n.content.clone(),
+                    xattrs: n.xattrs.clone(),
+                };
+                (name.clone(), seen)
+            })
+            .collect()
+    }
+
+    pub(super) fn has(&self, path: &[u8]) -> bool {
+        self.names.contains_key(path)
+    }
+
+    pub(super) fn kind(&self, path: &[u8]) -> Option<char> {
+        self.names.get(path).map(|id| self.nodes[*id].kind)
+    }
+
+    /// Names of one kind below the root, without `lost+found`.
+    pub(super) fn all(&self, kind: char) -> Vec<Vec<u8>> {
+        self.names
+            .iter()
+            .filter(|(n, id)| {
+                self.nodes[**id].kind == kind && !n.starts_with(b"/lost+found") && n.len() > 1
+            })
+            .map(|(n, _)| n.clone())
+            .collect()
+    }
+
+    fn node(&mut self, path: &[u8]) -> &mut Node {
+        let id = self.names[path];
+        &mut self.nodes[id]
+    }
+
+    fn stamp_parent(&mut self, path: &[u8], now: Time) {
+        self.node(&parent_of(path)).mtime = now;
+    }
+
+    fn add(&mut self, path: &[u8], kind: char, mode: u32, content: &[u8], attrs: &Attrs) {
+        self.stamp_parent(path, attrs.now);
+        self.names.insert(path.to_vec(), self.nodes.len());
+        self.nodes.push(Node {
+            kind,
+            mode: attrs.mode.map_or(mode, u32::from),
+            owner: attrs.owner.unwrap_or((0, 0)),
+            mtime: attrs.mtime.unwrap_or(attrs.now),
+            content: content.to_vec(),
+            xattrs: BTreeMap::new(),
+        });
+    }
+
+    pub(super) fn apply(&mut self, path: &[u8], attrs: &Attrs) {
+        let node = self.node(path);
+        node.mode = attrs.mode.map_or(node.mode, u32::from);
+        node.owner = attrs.owner.unwrap_or(node.owner);
+        node.mtime = attrs.mtime.unwrap_or(node.mtime);
+    }
+
+    pub(super) fn put(&mut self, path: &[u8], content: &[u8], attrs: &Attrs) {
+        if !self.has(path) {
+            return self.add(path, 'f', 0o644, content, attrs);
+        }
+        let node = self.node(path);
+        node.content = content.to_vec();
+        node.mtime = attrs.now;
+        self.apply(path, attrs);
+    }
+
+    pub(super) fn append(&mut self, path: &[u8], content: &[u8], attrs: &Attrs) {
+        let node = self.node(path);
+        node.content.extend(content);
+        node.mtime = attrs.now;
+        self.apply(path, attrs);
+    }
+
+    pub(super) fn make_dir(&mut self, path: &[u8], attrs: &Attrs) {
+        if self.has(path) {
+            self.apply(path, attrs);
+        } else {
+            self.add(path, 'd', 0o755, b"", attrs);
+        }
+    }
+
+    pub(super) fn symlink(&mut self, path: &[u8], target: &[u8], attrs: &Attrs) {
+        let mut attrs = attrs.clone();
+        if self.has(path) {
+            attrs.owner = attrs.owner.or(Some(self.node(path).owner));
+            self.names.remove(path);
+        }
+        self.add(path, 'l', 0o777, target, &attrs);
+    }
+
+    pub(super) fn hard_link(&mut self, path: &[u8], existing: &[u8], now: Time) {
+        let id = self.names[existing];
+        self.stamp_parent(path, now);
+        self.names.insert(path.to_vec(), id);
+    }
+
+    pub(super) fn rename(&mut self, from: &[u8], to: &[u8], now: Time) {
+        self.stamp_parent(from, now);
+        self.stamp_parent(to, now);
+        let below = [from, b"/"].concat();
+        let moved: Vec<Vec<u8>> = self
+            .names
+            .keys()
+            .filter(|n| *n == from || n.starts_with(&below))
+            .cloned()
+            .collect();
+        for old in moved {
+            let id = self.names.remove(&old).unwrap();
+            self.names.insert([to, &old[from.len()..]].concat(), id);
+        }
+    }
+
+    pub(super) fn remove(&mut self, path: &[u8], now: Time) {
+        self.stamp_parent(path, now);
+        let below = [path, b"/"].concat();
+        self.names
+            .retain(|n, _| n != path && !n.starts_with(&below));
+    }
+
+    pub(super) fn set_xattr(&mut self, path: &[u8], name: &[u8], value: Option<&[u8]>) {
+        let xattrs = &mut self.node(path).xattrs;
+        match value {
+            Some(value) => xattrs.insert(name.to_vec(), value.to_vec()),
+            None => xattrs.remove(name),
+        };
+    }
+}
+
+/// Fails with the first difference, contents shortened.
+pub(super) fn same(what: &str, expected: &BTreeMap<Vec<u8>, Seen>, found: &BTreeMap<Vec<u8>, Seen>) {
+    for name in expected.keys().chain(found.keys()) {
+        let (e, f) = (expected.get(name), found.get(name));
+        if e != f {
+            let brief = |s: Option<&Seen>| {
+                s.map(|s| {
+                    let mut brief = s.clone();
+                    brief.content.truncate(16);
+                    (s.content.len(), brief)
+                })
+            };
+            panic!(
+                "{what}: `{}` differs:\nexpected {:?}\nfound    {:?}",
+                String::from_utf8_lossy(name),
+                brief(e),
+                brief(f)
+            );
+        }
+    }
+}
+
+/// Pseudo-random numbers (xorshift), so that a seed says everything.
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    pub(super) fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len.div_ceil(8))
+            .flat_map(|_| self.next().to_le_bytes())
+            .take(len)
+            .collect()
+    }
+}
+
+/// What our own reader sees.
+pub(super) fn our_view(fs: &Ext4) -> BTreeMap<Vec<u8>, Seen> {
+    let mut all = BTreeMap::new();
+    let mut pending = vec![b"/".to_vec()];
+    while let Some(path) = pending.pop() {
+        let stat = fs.stat(&path).unwrap().unwrap();
+        let (kind, content) = match stat.kind {
+            crate::fs::NodeKind::Dir => {
+                for e in fs.read_dir(&path).unwrap() {
+                    let slash: &[u8] = if path == b"/" { b"" } else { b"/" };
+                    pending.push([&path, slash, &e.name].concat());
+                }
+                ('d', Vec::new())
+            }
+            crate::fs::NodeKind::File => {
+                let source = fs.open(&path).unwrap();
+                let mut content = vec![0xEE; source.len() as usize];
+                source.read_at(0, &mut content).unwrap();
+                ('f', content)
+            }
+            crate::fs::NodeKind::Symlink => ('l', fs.read_link(&path).unwrap()),
+            crate::fs::NodeKind::Fifo => ('p', Vec::new()),
+            _ => ('x', Vec::new()),
+        };
+        let seen = Seen {
+            kind,
+            mode: u32::from(stat.mode),
+            owner: (stat.uid, stat.gid),
+            mtime: stat.mtime,
+            links: u64::from(stat.links),
+            content,
+            xattrs: fs.xattrs(&path).unwrap().into_iter().collect(),
+        };
+        all.insert(path, seen);
+    }
+    all
+}
