@@ -5,6 +5,7 @@
 
 pub mod base_os;
 pub mod bmap;
+pub mod cli;
 pub mod diff;
 pub mod disk;
 pub mod edit;

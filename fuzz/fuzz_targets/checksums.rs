@@ -2,5 +2,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let _ = ceil_img::fetch::find_checksum(text, "list", "file");
+    let _ = ceil_img::fetch::read_sums(text);
 });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::args;
-use super::context::{Base, Context, facts, open_content, places_of};
+use super::context::{Base, Context, facts, open_content, places};
 use super::memo::Memo;
 use super::message::{self, Failure, Outcome};
 use super::verify;
@@ -20,37 +20,52 @@ use crate::emit::{
 };
 use crate::fs::{NodeKind, show, tree};
 use crate::image::Image;
-use crate::inputs;
-use crate::plan::{BasePlace, BaseRef, ClusterPlan, Edit, NodePlan, Origin, OutputFormat};
+use crate::fetch::FilePool;
+use crate::inputs::{self, Reading};
+use crate::plan::{BasePlace, BaseRef, Content, Edit, NodePlan, Origin, OutputFormat};
 use crate::planner;
 use crate::report::{Event, Reporter, Step};
-use crate::spec::{ClusterSpec, parse_time};
+use crate::spec::{ClusterSpec, NodeSpec, parse_cluster};
 use crate::values::{Digest, Timestamp, VolumeName};
 
-/// Reads the cluster file and plans every node.
-fn plan_cluster(context: &Context, args: &args::ClusterArgs) -> Result<ClusterPlan, Failure> {
-    let mut memo = Memo::open(&context.cache);
-    let base = args.base.as_deref().map(base_argument);
-    let loaded = inputs::load_cluster(&args.file, base.as_ref(), &mut memo);
-    memo.save();
-    let (spec, inputs) = loaded.map_err(|e| {
-        let failure = Failure::from(e);
-        if args.file.exists() {
-            failure
-        } else {
-            failure.hint("name another cluster file with `--file`")
-        }
-    })?;
-    let epoch = epoch(context, &spec)?;
-    Ok(planner::plan(&spec, &inputs, epoch)?)
-}
+/// A cluster of one node for a first try, used when there is no cluster file and its node is asked for by name.
+const FIRST_TRY: &str = "cluster: {name: first}\nnodes: [{name: one, profile: minimal}]\n";
 
-/// The build epoch: `SOURCE_DATE_EPOCH`, else what the cluster file says, else a fixed date.
-fn epoch(context: &Context, spec: &ClusterSpec) -> Result<Timestamp, Failure> {
-    match &context.source_date_epoch {
-        Some(text) => Ok(parse_time(text).map_err(|e| Failure::from(e).while_doing("SOURCE_DATE_EPOCH"))?),
-        None => Ok(spec.epoch.unwrap_or(ClusterSpec::EPOCH)),
-    }
+/// Reads the cluster file and plans the nodes that were asked for, in the order of the command line; all when
+/// `names` is empty.
+fn plan_nodes(context: &Context, args: &args::ClusterArgs, names: &[String]) -> Result<Vec<NodePlan>, Failure> {
+    let default_file = args.file == Path::new("cluster.yaml");
+    let cluster = if default_file && !args.file.exists() && names == ["one"] {
+        context.note("there is no cluster.yaml here: node `one` is taken from the built-in profile `minimal`");
+        parse_cluster("<built-in>", Path::new(""), FIRST_TRY)?
+    } else {
+        inputs::read_cluster(&args.file).map_err(|e| {
+            let failure = Failure::from(e);
+            if args.file.exists() {
+                failure
+            } else {
+                failure.hint("name the cluster file with `--file`")
+            }
+        })?
+    };
+    let nodes = select(&cluster, names)?;
+    let epoch = planner::epoch(&cluster, context.source_date_epoch()?);
+    let base = args.base.as_deref().map(base_argument);
+    let memo = Memo::open(&context.cache);
+    let read = inputs::read_inputs(
+        &cluster,
+        &nodes,
+        Reading {
+            memo: &memo,
+            reporter: &*context.reporter,
+        },
+    );
+    memo.save();
+    let inputs = read?;
+    nodes
+        .iter()
+        .map(|node| Ok(planner::plan_node(&cluster, node, &inputs, base.as_ref(), epoch)?))
+        .collect()
 }
 
 /// `--base`: a URL, a file (anything with a slash, or that exists), or a name.
@@ -75,19 +90,23 @@ fn base_argument(text: &str) -> BaseRef {
     }
 }
 
-/// The nodes that were asked for, in the order of the command line.
-fn select<'a>(plan: &'a ClusterPlan, names: &[String]) -> Result<Vec<&'a NodePlan>, Failure> {
+/// The nodes that were asked for.
+fn select<'a>(cluster: &'a ClusterSpec, names: &[String]) -> Result<Vec<&'a NodeSpec>, Failure> {
     if names.is_empty() {
-        return Ok(plan.nodes.iter().collect());
+        return Ok(cluster.nodes.iter().collect());
     }
     names
         .iter()
         .map(|name| {
-            plan.nodes.iter().find(|n| n.node == *name).ok_or_else(|| {
-                let known: Vec<&str> = plan.nodes.iter().map(|n| &*n.node).collect();
-                Failure::new(format!("the cluster has no node `{name}`"))
-                    .hint(format!("its nodes are {}", known.join(", ")))
-            })
+            cluster
+                .nodes
+                .iter()
+                .find(|node| node.name.as_str() == name)
+                .ok_or_else(|| {
+                    let known: Vec<&str> = cluster.nodes.iter().map(|n| n.name.as_str()).collect();
+                    Failure::new(format!("{}: there is no node `{name}`", cluster.file))
+                        .hint(format!("its nodes are {}", known.join(", ")))
+                })
         })
         .collect()
 }
@@ -119,8 +138,10 @@ fn finish(
         .map_err(|e| Failure::from(e).while_doing(format!("cannot open the base `{}`", base.name)))?;
     let facts = facts(&image)?;
     let edits = edits(facts.as_ref())?;
-    let places = places_of(facts.as_ref());
-    let applied = apply(&mut image, &edits, &places, reserve, epoch, &open_content)?;
+    let places = places(facts.as_ref());
+    let pool = FilePool::shared();
+    let open = |content: &Content| Ok(open_content(&pool, content));
+    let applied = apply(&mut image, &edits, &places, reserve, epoch, &open)?;
     image.commit()?;
     let used = image.used_ranges(BLOCK)?;
     let content = content_digest(&base.raw_digest, &image.overlay)?;
@@ -136,10 +157,8 @@ fn finish(
 
 /// `ceil-img build`
 pub fn build(context: &Context, args: &args::Build) -> Result<Outcome, Failure> {
-    let plan = plan_cluster(context, &args.cluster)?;
-    let nodes = select(&plan, &args.nodes)?;
-    for node in nodes {
-        build_node(context, args, node).map_err(|e| e.while_doing(format!("node `{}` was not built", node.node)))?;
+    for node in plan_nodes(context, &args.cluster, &args.nodes)? {
+        build_node(context, args, &node).map_err(|e| e.while_doing(format!("node `{}` was not built", node.node)))?;
     }
     Ok(Outcome::Done)
 }
@@ -250,13 +269,10 @@ fn built(
 fn manifest(node: &NodePlan, base: &Base, finished: &Finished) -> Result<Manifest, Failure> {
     let image = &finished.image;
     let command_line = match (&finished.facts, image.volume(VolumeName::Boot)) {
-        (Some(facts), Ok(boot)) => {
-            let path = facts.cmdline_path.as_bytes();
-            match boot.stat(path)? {
-                Some(_) => Some(show(&tree::read_small(boot, path, 1 << 16)?).trim_end().to_owned()),
-                None => None,
-            }
-        }
+        (Some(facts), Ok(boot)) => match &facts.cmdline_path {
+            Some(path) => Some(show(&tree::read_small(boot, path.as_bytes(), 1 << 16)?).trim_end().to_owned()),
+            None => None,
+        },
         _ => None,
     };
     Ok(Manifest {
@@ -332,18 +348,15 @@ fn changes(image: &Image, applied: &Applied) -> Result<Vec<ChangedPath>, Failure
 
 /// `ceil-img plan`
 pub fn plan(context: &Context, args: &args::PlanArgs) -> Result<Outcome, Failure> {
-    let plan = plan_cluster(context, &args.cluster)?;
     let names = [args.node.clone()];
-    for node in select(&plan, &names)? {
+    for node in &plan_nodes(context, &args.cluster, &names)? {
         // A base that is already here is looked at; nothing is fetched or written for a plan.
         let facts = context.facts_at_hand(&node.base)?;
         let resolved = planner::resolve(node, facts.as_ref())?;
         if context.json {
-            message::json(&planner::to_json(node, &resolved))?;
+            message::json(&node.to_json(&resolved.edits, &resolved.notes))?;
         } else {
-            for line in planner::to_lines(node, &resolved) {
-                message::line(&line)?;
-            }
+            message::line(node.to_table(&resolved.edits, &resolved.notes).trim_end())?;
         }
     }
     Ok(Outcome::Done)
@@ -355,9 +368,8 @@ pub fn fetch(context: &Context, args: &args::Fetch) -> Result<Outcome, Failure> 
         // Without a cluster file, a base alone is enough.
         (Some(base), true, false) => vec![base_argument(base)],
         _ => {
-            let plan = plan_cluster(context, &args.cluster)?;
             let mut bases: Vec<BaseRef> = Vec::new();
-            for node in select(&plan, &args.nodes)? {
+            for node in plan_nodes(context, &args.cluster, &args.nodes)? {
                 if bases.iter().all(|b| b.place != node.base.place) {
                     bases.push(node.base.clone());
                 }
@@ -381,14 +393,18 @@ pub fn fetch(context: &Context, args: &args::Fetch) -> Result<Outcome, Failure> 
 
 /// `ceil-img edit`
 pub fn edit(context: &Context, args: &args::Edit) -> Result<Outcome, Failure> {
-    let mut memo = Memo::open(&context.cache);
-    let loaded = inputs::load_edits(&args.edits, &mut memo);
+    let memo = Memo::open(&context.cache);
+    let read = inputs::read_edits(
+        &args.edits,
+        Reading {
+            memo: &memo,
+            reporter: &*context.reporter,
+        },
+    );
     memo.save();
-    let edits = loaded?;
-    let epoch = match &context.source_date_epoch {
-        Some(text) => parse_time(text).map_err(|e| Failure::from(e).while_doing("SOURCE_DATE_EPOCH"))?,
-        None => ClusterSpec::EPOCH,
-    };
+    let (specs, inputs) = read?;
+    let epoch = context.source_date_epoch()?.unwrap_or(ClusterSpec::EPOCH);
+    let edits = planner::plan_edits(&specs, &inputs, &json!({"epoch": epoch.secs}))?;
     let target = args.out.as_deref().unwrap_or(&args.image);
     let format = by_name(&target.to_string_lossy());
     if args.in_place && format != OutputFormat::Img {

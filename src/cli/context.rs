@@ -14,12 +14,14 @@ use crate::demo;
 use crate::disk::{Bytes, Source};
 use crate::edit::Places;
 use crate::fetch::{
-    BaseRequest, ChecksumPolicy, FetchError, FetchOptions, Fetcher, FileSource, Format, Location, PublishedSums,
+    ChecksumPolicy, FetchError, FetchOptions, FetchRequest, Fetcher, FilePool, FileSource, Format, Location,
+    PublishedSums,
 };
 use crate::image::Image;
 use crate::plan::{BasePlace, BaseRef, Content};
 use crate::report::{Event, Reporter};
-use crate::values::{ChecksumState, Digest, VolumeName};
+use crate::spec::parse_time;
+use crate::values::{ChecksumState, Digest, Timestamp, VolumeName};
 
 /// The world as the flags and the environment say.
 #[derive(Debug)]
@@ -35,7 +37,7 @@ pub struct Context {
     /// Where progress goes.
     pub reporter: Arc<Progress>,
     /// `SOURCE_DATE_EPOCH`, where set.
-    pub source_date_epoch: Option<String>,
+    source_date_epoch: Option<String>,
 }
 
 /// A base that is at hand and verified.
@@ -92,6 +94,17 @@ impl Context {
             reporter: Arc::new(Progress::new(global.json, global.quiet)),
             source_date_epoch: std::env::var("SOURCE_DATE_EPOCH").ok(),
         })
+    }
+
+    /// The build epoch of the environment, where it has one.
+    ///
+    /// # Errors
+    /// It is no time.
+    pub fn source_date_epoch(&self) -> Result<Option<Timestamp>, Failure> {
+        self.source_date_epoch
+            .as_deref()
+            .map(|text| parse_time(text).map_err(|e| Failure::from(e).while_doing("SOURCE_DATE_EPOCH is wrong")))
+            .transpose()
     }
 
     /// A sentence worth knowing.
@@ -153,14 +166,14 @@ impl Context {
     /// # Errors
     /// As [`Context::open_image`].
     pub fn image_source(&self, path: &Path) -> Result<Arc<dyn Source>, Failure> {
-        if Format::of_file(path)? == Format::Raw {
-            return Ok(Arc::new(FileSource::open(path)?));
+        let held = FileSource::held(path)?;
+        let mut head = [0; 512];
+        let len = head.len().min(usize::try_from(held.len()).unwrap_or(usize::MAX));
+        held.read_at(0, &mut head[..len])?;
+        if Format::of(&head[..len]) == Format::Raw {
+            return Ok(Arc::new(held));
         }
-        let request = BaseRequest {
-            location: Location::Path(path.to_owned()),
-            mirrors: Vec::new(),
-            expected: ChecksumPolicy::default(),
-        };
+        let request = FetchRequest::new(Location::Path(path.to_owned()), ChecksumPolicy::default());
         let cached = self.fetcher()?.fetch_base(&request).map_err(fetch_failure)?;
         Ok(Arc::new(FileSource::cached(&cached)?))
     }
@@ -170,7 +183,7 @@ impl Context {
     /// # Errors
     /// It cannot be fetched, or is not what it should be.
     pub fn base(&self, base: &BaseRef) -> Result<Base, Failure> {
-        if base.place == BasePlace::Name("demo".to_owned()) {
+        if is_demo(base) {
             return demo_base();
         }
         let request = self.base_request(base)?;
@@ -194,22 +207,30 @@ impl Context {
         })
     }
 
+    /// Facts about a base that is already at hand: nothing is fetched, unpacked or written.
+    ///
+    /// # Errors
+    /// The base is there but cannot be read.
+    pub fn facts_at_hand(&self, base: &BaseRef) -> Result<Option<BaseFacts>, Failure> {
+        let source: Arc<dyn Source> = if is_demo(base) {
+            demo::image()?
+        } else {
+            match self.fetcher()?.known(&self.base_request(base)?)? {
+                Some(cached) => Arc::new(FileSource::cached(&cached)?),
+                None => return Ok(None),
+            }
+        };
+        facts(&Image::open(source)?)
+    }
+
     /// What is asked of the fetch room for a base.
     ///
     /// # Errors
     /// The catalog has no such name.
-    pub fn base_request(&self, base: &BaseRef) -> Result<BaseRequest, Failure> {
+    pub fn base_request(&self, base: &BaseRef) -> Result<FetchRequest, Failure> {
         let mut request = match &base.place {
-            BasePlace::Path(path) => BaseRequest {
-                location: Location::Path(path.clone()),
-                mirrors: Vec::new(),
-                expected: ChecksumPolicy::default(),
-            },
-            BasePlace::Url(url) => BaseRequest {
-                location: Location::Url(url.clone()),
-                mirrors: Vec::new(),
-                expected: ChecksumPolicy::default(),
-            },
+            BasePlace::Path(path) => FetchRequest::new(Location::Path(path.clone()), ChecksumPolicy::default()),
+            BasePlace::Url(url) => FetchRequest::new(Location::Url(url.clone()), ChecksumPolicy::default()),
             BasePlace::Name(name) => self
                 .catalog()?
                 .lookup(name)
@@ -231,6 +252,10 @@ impl Context {
         }
         Ok(request)
     }
+}
+
+fn is_demo(base: &BaseRef) -> bool {
+    base.place == BasePlace::Name("demo".to_owned())
 }
 
 fn demo_base() -> Result<Base, Failure> {
@@ -272,42 +297,33 @@ pub fn fetch_failure(error: FetchError) -> Failure {
     }
 }
 
-/// What is known about the operating system in an image; `None` when it has no root volume.
+/// What is known about the operating system in an image; `None` when it lacks one of the two volumes.
 ///
 /// # Errors
 /// The volumes cannot be read.
 pub fn facts(image: &Image) -> Result<Option<BaseFacts>, Failure> {
-    let Ok(root) = image.volume(VolumeName::Root) else {
-        return Ok(None);
-    };
-    Ok(Some(base_os::probe(image.volume(VolumeName::Boot).ok(), root)?))
+    match (image.volume(VolumeName::Boot), image.volume(VolumeName::Root)) {
+        (Ok(boot), Ok(root)) => Ok(Some(base_os::probe(boot, root)?)),
+        _ => Ok(None),
+    }
 }
 
 /// Where edits find the FAT and its files.
-///
-/// # Errors
-/// The volumes cannot be read.
-pub fn places(image: &Image) -> Result<Places, Failure> {
-    Ok(places_of(facts(image)?.as_ref()))
-}
-
-/// The same from facts already known.
 #[must_use]
-pub fn places_of(facts: Option<&BaseFacts>) -> Places {
+pub fn places(facts: Option<&BaseFacts>) -> Places {
     Places {
-        boot_mount: facts.and_then(|f| f.boot_mount.clone()),
-        cmdline: facts.map_or_else(|| "/cmdline.txt".to_owned(), |f| f.cmdline_path.clone()),
-        config: facts.map_or_else(|| "/config.txt".to_owned(), |f| f.config_path.clone()),
+        boot_mount: facts.map(|f| f.boot_mount.clone()),
+        cmdline: facts
+            .and_then(|f| f.cmdline_path.clone())
+            .unwrap_or_else(|| "/cmdline.txt".to_owned()),
+        config: "/config.txt".to_owned(),
     }
 }
 
 /// The bytes of a plan's content, as a source.
-///
-/// # Errors
-/// The file cannot be opened.
-pub fn open_content(content: &Content) -> io::Result<Arc<dyn Source>> {
-    Ok(match content {
+pub fn open_content(pool: &Arc<FilePool>, content: &Content) -> Arc<dyn Source> {
+    match content {
         Content::Inline { bytes, .. } => Bytes::shared(bytes),
-        Content::File { path, stamp, digest } => Arc::new(FileSource::stamped(path, *stamp, digest)),
-    })
+        Content::File { path, stamp, digest } => Arc::new(FileSource::new(pool, path, *stamp).with_digest(digest)),
+    }
 }

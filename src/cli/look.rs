@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::args;
-use super::context::{Context, places};
+use super::context::{Context, facts, places};
 use super::message::{self, Failure, Outcome};
-use crate::base_os;
+use crate::base_os::BaseFacts;
 use crate::diff::{Difference, Side, diff};
 use crate::disk::BlockIo;
-use crate::edit::{Places, locate};
+use crate::edit::locate;
 use crate::emit::Output;
 use crate::fs::{Follow, NodeKind, Stat, Volume, show, tree};
 use crate::image::Image;
@@ -24,7 +24,7 @@ use crate::values::{ByteSize, ImagePath, VolumeName};
 const PIECE: usize = 1 << 18;
 
 fn find(image: &Image, path: &ImagePath, follow: Follow) -> Result<(VolumeName, Vec<u8>, Stat), Failure> {
-    let places: Places = places(image);
+    let places = places(facts(image)?.as_ref());
     let (name, real) = locate(image, &places, path, follow)
         .map_err(|e| Failure::from(e).while_doing(format!("cannot find `{path}`")))?;
     let stat = image
@@ -37,10 +37,7 @@ fn find(image: &Image, path: &ImagePath, follow: Follow) -> Result<(VolumeName, 
 /// `ceil-img inspect`
 pub fn inspect(context: &Context, args: &args::Inspect) -> Result<Outcome, Failure> {
     let image = context.open_image(&args.image)?;
-    let facts = match (image.volume(VolumeName::Boot), image.volume(VolumeName::Root)) {
-        (boot, Ok(root)) => Some(base_os::probe(boot.ok(), root)?),
-        _ => None,
-    };
+    let facts = facts(&image)?;
     let volume = |name: VolumeName| -> Option<serde_json::Value> {
         let volume = image.volume(name).ok()?;
         let space = volume.space();
@@ -81,7 +78,7 @@ pub fn inspect(context: &Context, args: &args::Inspect) -> Result<Outcome, Failu
             "boot": volume(VolumeName::Boot),
             "root": volume(VolumeName::Root),
             "unknown": unknown,
-            "os": facts.as_ref().map(base_os::BaseFacts::to_json),
+            "os": facts.as_ref().map(os_json),
         }))?;
         return Ok(Outcome::Done);
     }
@@ -122,10 +119,28 @@ pub fn inspect(context: &Context, args: &args::Inspect) -> Result<Outcome, Failu
     for (number, why) in &image.others {
         message::line(&format!("p{number:<9} {why}"))?;
     }
-    for text in facts.iter().flat_map(base_os::BaseFacts::lines) {
-        message::line(&text)?;
+    if let Some(facts) = &facts {
+        let arch = facts.arch.map_or("unknown".to_owned(), |a| a.to_string());
+        message::line(&format!("os         {} ({arch})", facts.pretty_name))?;
+        let cloud_init = facts.cloud_init.as_ref().map_or("none".to_owned(), |c| {
+            c.version.clone().unwrap_or_else(|| "version unknown".to_owned())
+        });
+        message::line(&format!("           FAT mounted at {}, cloud-init {cloud_init}", facts.boot_mount))?;
     }
     Ok(Outcome::Done)
+}
+
+fn os_json(facts: &BaseFacts) -> serde_json::Value {
+    json!({
+        "id": facts.id,
+        "version_id": facts.version_id,
+        "version_codename": facts.version_codename,
+        "pretty_name": facts.pretty_name,
+        "arch": facts.arch.map(|a| a.to_string()),
+        "boot_mount": facts.boot_mount,
+        "cmdline": facts.cmdline_path,
+        "cloud_init": facts.cloud_init.as_ref().map(|c| c.version.clone().unwrap_or_default()),
+    })
 }
 
 fn entry_line(path: &str, stat: &Stat, target: Option<&str>) -> String {

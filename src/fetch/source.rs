@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use super::CachedImage;
 use crate::disk::Source;
 use crate::plan::FileStamp;
+use crate::values::Digest;
 
 /// Files held open at most by one [`FilePool`]; well below the 256 descriptors that some systems allow a process.
 const OPEN: usize = 32;
@@ -73,6 +74,7 @@ pub struct FileSource {
     stamp: FileStamp,
     handle: Handle,
     sparse: bool,
+    digest: Option<[u8; 32]>,
 }
 
 impl FileSource {
@@ -84,7 +86,31 @@ impl FileSource {
             stamp,
             handle: Handle::Pooled(Arc::clone(pool)),
             sparse: false,
+            digest: None,
         }
+    }
+
+    /// The same, with the SHA-256 that was taken of the file at the time of its stamp.
+    #[must_use]
+    pub fn with_digest(mut self, digest: &Digest) -> Self {
+        self.digest = digest.as_bytes().try_into().ok();
+        self
+    }
+
+    /// A raw image that is read in place and kept open; its holes are known to be zeroes.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened, or is no regular file.
+    pub fn held(path: &Path) -> io::Result<Self> {
+        let file = File::open(path).map_err(|e| named(path, &e))?;
+        Ok(Self {
+            path: path.to_owned(),
+            stamp: stamp_of(&file.metadata()?),
+            handle: Handle::Held(Arc::new(file)),
+            sparse: true,
+            digest: None,
+        })
     }
 
     /// A base in the cache; its holes are known to be zeroes.
@@ -99,6 +125,7 @@ impl FileSource {
             stamp: stamp_of(&file.metadata()?),
             handle: Handle::Held(file),
             sparse: true,
+            digest: None,
         })
     }
 
@@ -155,6 +182,10 @@ impl Source for FileSource {
         let read = file.read_exact_at(buf, offset);
         self.check(&file)?;
         read.map_err(|e| named(&self.path, &e))
+    }
+
+    fn digest(&self) -> Option<[u8; 32]> {
+        self.digest
     }
 
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {

@@ -7,6 +7,7 @@
 
 mod bases;
 mod docs;
+mod fat;
 mod pipeline;
 mod support;
 mod walls;

@@ -60,11 +60,6 @@ impl Entry {
     pub fn is_dot(&self) -> bool {
         self.short == DOT || self.short == DOT_DOT
     }
-
-    /// Whether the folded name `wanted` names this entry: by its long name or its short one.
-    fn matches(&self, wanted: &str) -> bool {
-        name::fold(&self.name) == wanted || name::fold(&name::display_short(&self.short, 0)) == wanted
-    }
 }
 
 /// The short names of the two entries every subdirectory begins with.
@@ -185,19 +180,32 @@ impl LongName {
     }
 }
 
-/// The entry that a name means, case-insensitively; labels and dot entries are no answer.
+/// The entry that a name means, case-insensitively: by its long name, else by its alias. Labels and dot entries
+/// are no answer.
 pub(super) fn find(bytes: &[u8], wanted: &str) -> Option<Entry> {
-    let wanted = name::fold(wanted);
-    let entries = || {
-        parse(bytes)
-            .0
-            .into_iter()
-            .filter(|e| !e.is_label() && !e.is_dot())
-    };
-    // A long name goes before the alias of another entry.
-    entries()
-        .find(|e| name::fold(&e.name) == wanted)
-        .or_else(|| entries().find(|e| e.matches(&wanted)))
+    let mut by_alias = None;
+    for entry in parse(bytes).0 {
+        if entry.is_label() || entry.is_dot() {
+            continue;
+        }
+        if name::same(&entry.name, wanted) {
+            return Some(entry);
+        }
+        if entry.long && by_alias.is_none() && name::same(&name::display_short(&entry.short, 0), wanted) {
+            by_alias = Some(entry);
+        }
+    }
+    by_alias
+}
+
+/// Short names in use.
+fn shorts(bytes: &[u8]) -> BTreeSet<Short> {
+    bytes
+        .chunks_exact(ENTRY_SIZE)
+        .take_while(|slot| slot[0] != END)
+        .filter(|slot| slot[0] != DELETED && slot[11] & LONG_NAME_MASK != LONG_NAME)
+        .filter_map(|slot| slot.first_chunk::<11>().copied())
+        .collect()
 }
 
 /// What a new entry is made of, besides its name.
@@ -249,7 +257,7 @@ pub(super) fn set_extent(slot: &mut [u8], cluster: u32, size: u32) {
 /// Everything but an upper-case 8.3 name gets a long one, as Linux does: the case flags that could spare it for
 /// `config.txt` are unknown to some readers.
 pub(super) fn build_slots(bytes: &[u8], name: &str, mut short_slot: [u8; ENTRY_SIZE]) -> Option<Vec<u8>> {
-    let taken: BTreeSet<Short> = parse(bytes).0.iter().map(|e| e.short).collect();
+    let taken = shorts(bytes);
     let exact = name::exact_short(name).filter(|short| !taken.contains(short));
     // The case flags belong to the name that the entry had before.
     short_slot[12] = 0;
@@ -262,7 +270,7 @@ pub(super) fn build_slots(bytes: &[u8], name: &str, mut short_slot: [u8; ENTRY_S
     let checksum = name::checksum(&short);
     let mut units: Vec<u16> = name.encode_utf16().collect();
     let parts = units.len().div_ceil(UNITS_PER_SLOT);
-    if units.len() % UNITS_PER_SLOT != 0 {
+    if !units.len().is_multiple_of(UNITS_PER_SLOT) {
         units.push(0);
         units.resize(parts * UNITS_PER_SLOT, 0xFFFF);
     }
@@ -324,7 +332,7 @@ pub(super) fn insert(bytes: &mut [u8], start: usize, slots: &[u8]) {
     let at = start * ENTRY_SIZE;
     let after = at + slots.len();
     bytes[at..after].copy_from_slice(slots);
-    // Bytes behind the end mark are free whatever they hold.
+    // What lies behind the end mark may be anything.
     if end_mark.is_some_and(|mark| mark * ENTRY_SIZE < after)
         && let Some(next) = bytes.get_mut(after..after + ENTRY_SIZE)
     {
@@ -370,7 +378,7 @@ mod tests {
 
     #[test]
     fn names_of_every_length_come_back() {
-        let mut bytes = vec![0u8; 1 << 16];
+        let mut bytes = vec![0u8; 1 << 17];
         let names: Vec<String> = (1..=255usize).map(|n| "ä".repeat(n)).collect();
         for name in &names {
             add(&mut bytes, name);

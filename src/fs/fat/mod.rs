@@ -11,6 +11,7 @@ mod dir;
 mod editor;
 mod mkfs;
 mod name;
+mod operations;
 mod table;
 mod time;
 mod tree;

@@ -36,6 +36,19 @@ pub(super) fn fold(name: &str) -> String {
     name.chars().map(upper).collect()
 }
 
+/// Whether two names mean one entry.
+pub(super) fn same(one: &str, other: &str) -> bool {
+    one.chars().map(upper).eq(other.chars().map(upper))
+}
+
+fn lowered(c: char) -> char {
+    let mut lower = c.to_lowercase();
+    match (lower.next(), lower.next()) {
+        (Some(one), None) => one,
+        _ => c,
+    }
+}
+
 fn upper(c: char) -> char {
     let mut upper = c.to_uppercase();
     match (upper.next(), upper.next()) {
@@ -131,7 +144,7 @@ pub(super) fn display_short(short: &Short, nt_flags: u8) -> String {
         let end = bytes.iter().rposition(|b| *b != b' ').map_or(0, |p| p + 1);
         bytes[..end]
             .iter()
-            .map(|b| decode(if lower { b.to_ascii_lowercase() } else { *b }))
+            .map(|b| if lower { lowered(decode(*b)) } else { decode(*b) })
             .collect()
     };
     let mut base = *short;
@@ -212,6 +225,19 @@ mod tests {
                 format!("BCM27~{n}DTB")
             };
             assert!(taken.iter().any(|s| text(*s) == last), "{last}");
+        }
+    }
+
+    #[test]
+    fn short_names_are_shown_with_their_case_flags() {
+        for (short, flags, shown) in [
+            (b"CONFIG  TXT", 0x00, "CONFIG.TXT"),
+            (b"CONFIG  TXT", 0x18, "config.txt"),
+            (b"CONFIG  TXT", 0x08, "config.TXT"),
+            (b"GR\x99\xE1E   TXT", 0x18, "größe.txt"),
+            (b"\x05        BC", 0x00, "σ. BC"),
+        ] {
+            assert_eq!(display_short(short, flags), shown);
         }
     }
 

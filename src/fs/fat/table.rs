@@ -77,7 +77,11 @@ impl Table {
             FatType::Fat12 => {
                 let at = c + c / 2;
                 let pair = u32::from(b[at]) | u32::from(b[at + 1]) << 8;
-                if c % 2 == 0 { pair & 0xFFF } else { pair >> 4 }
+                if c.is_multiple_of(2) {
+                    pair & 0xFFF
+                } else {
+                    pair >> 4
+                }
             }
             FatType::Fat16 => u32::from(b[2 * c]) | u32::from(b[2 * c + 1]) << 8,
             FatType::Fat32 => u32_at(b, 4 * c) & 0x0FFF_FFFF,
@@ -109,7 +113,7 @@ impl Table {
         let (at, len) = match self.boot.fat_type {
             FatType::Fat12 => {
                 let at = c + c / 2;
-                if c % 2 == 0 {
+                if c.is_multiple_of(2) {
                     self.bytes[at] = value as u8;
                     self.bytes[at + 1] = self.bytes[at + 1] & 0xF0 | (value >> 8) as u8;
                 } else {

@@ -28,7 +28,7 @@ impl Stamp {
         let second = secs.rem_euclid(86_400);
         Self {
             date: (((year - 1980) << 9) | (month << 5) | day) as u16,
-            time: ((second / 3600) << 11 | (second / 60 % 60) << 5 | second % 60 / 2) as u16,
+            time: (((second / 3600) << 11) | ((second / 60 % 60) << 5) | (second % 60 / 2)) as u16,
             tenth: (second % 2 * 100) as u8 + (nanos / 10_000_000) as u8,
         }
     }

@@ -209,9 +209,14 @@ impl Tree {
             self.lengthen_dir(id)?;
         };
         dir::insert(self.edit_dir(id)?, start, &slots);
-        dir::find(&self.dir_bytes(id)?, name)
-            .filter(|entry| entry.slots == (start..start + count))
-            .ok_or_else(|| FsError::Damaged(format!("directory at cluster {id}: entries hide each other")))
+        // The slots alone are a directory of one entry.
+        let entry = dir::parse(&slots).0.pop();
+        entry
+            .map(|entry| Entry {
+                slots: start..start + count,
+                ..entry
+            })
+            .ok_or_else(|| invalid("its entry cannot be read back".to_owned()))
     }
 
     fn lengthen_dir(&mut self, id: DirId) -> FsResult<()> {

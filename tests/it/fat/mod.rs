@@ -1,0 +1,7 @@
+//! The FAT editor, judged by dosfstools, mtools and a second implementation.
+
+mod damage;
+mod edit;
+mod limits;
+mod make;
+mod support;
