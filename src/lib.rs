@@ -5,7 +5,9 @@
 
 pub mod base_os;
 pub mod bmap;
+pub mod catalog;
 pub mod cli;
+pub mod demo;
 pub mod diff;
 pub mod disk;
 pub mod edit;

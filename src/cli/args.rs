@@ -36,7 +36,13 @@ pub struct Global {
     pub quiet: bool,
 
     /// Where downloads and unpacked bases are kept [default: $XDG_CACHE_HOME/ceil-img or ~/.cache/ceil-img].
-    #[arg(long, global = true, value_name = "DIR", env = "CEIL_CACHE", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "CEIL_CACHE",
+        hide_env_values = true
+    )]
     pub cache: Option<PathBuf>,
 
     /// Open no network connection.
@@ -197,7 +203,12 @@ pub struct Edit {
     pub image: PathBuf,
 
     /// Where the result goes; the ending chooses the format (`.img`, `.img.xz`, `.img.zst`, `.img.gz`).
-    #[arg(long, value_name = "OUT", required_unless_present = "in_place", conflicts_with = "in_place")]
+    #[arg(
+        long,
+        value_name = "OUT",
+        required_unless_present = "in_place",
+        conflicts_with = "in_place"
+    )]
     pub out: Option<PathBuf>,
 
     /// Replace the image by the result, in one step, when it is complete.

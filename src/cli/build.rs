@@ -18,9 +18,9 @@ use crate::edit::{Applied, Touch, apply};
 use crate::emit::{
     ChangedPath, ImageFacts, Input, Manifest, Output, Request, by_name, content_digest, emit, suffix,
 };
+use crate::fetch::FilePool;
 use crate::fs::{NodeKind, show, tree};
 use crate::image::Image;
-use crate::fetch::FilePool;
 use crate::inputs::{self, Reading};
 use crate::plan::{BasePlace, BaseRef, Content, Edit, NodePlan, Origin, OutputFormat};
 use crate::planner;
@@ -33,10 +33,15 @@ const FIRST_TRY: &str = "cluster: {name: first}\nnodes: [{name: one, profile: mi
 
 /// Reads the cluster file and plans the nodes that were asked for, in the order of the command line; all when
 /// `names` is empty.
-fn plan_nodes(context: &Context, args: &args::ClusterArgs, names: &[String]) -> Result<Vec<NodePlan>, Failure> {
+fn plan_nodes(
+    context: &Context,
+    args: &args::ClusterArgs,
+    names: &[String],
+) -> Result<Vec<NodePlan>, Failure> {
     let default_file = args.file == Path::new("cluster.yaml");
     let cluster = if default_file && !args.file.exists() && names == ["one"] {
-        context.note("there is no cluster.yaml here: node `one` is taken from the built-in profile `minimal`");
+        context
+            .note("there is no cluster.yaml here: node `one` is taken from the built-in profile `minimal`");
         parse_cluster("<built-in>", Path::new(""), FIRST_TRY)?
     } else {
         inputs::read_cluster(&args.file).map_err(|e| {
@@ -158,7 +163,8 @@ fn finish(
 /// `ceil-img build`
 pub fn build(context: &Context, args: &args::Build) -> Result<Outcome, Failure> {
     for node in plan_nodes(context, &args.cluster, &args.nodes)? {
-        build_node(context, args, &node).map_err(|e| e.while_doing(format!("node `{}` was not built", node.node)))?;
+        build_node(context, args, &node)
+            .map_err(|e| e.while_doing(format!("node `{}` was not built", node.node)))?;
     }
     Ok(Outcome::Done)
 }
@@ -270,7 +276,11 @@ fn manifest(node: &NodePlan, base: &Base, finished: &Finished) -> Result<Manifes
     let image = &finished.image;
     let command_line = match (&finished.facts, image.volume(VolumeName::Boot)) {
         (Some(facts), Ok(boot)) => match &facts.cmdline_path {
-            Some(path) => Some(show(&tree::read_small(boot, path.as_bytes(), 1 << 16)?).trim_end().to_owned()),
+            Some(path) => Some(
+                show(&tree::read_small(boot, path.as_bytes(), 1 << 16)?)
+                    .trim_end()
+                    .to_owned(),
+            ),
             None => None,
         },
         _ => None,
@@ -364,7 +374,11 @@ pub fn plan(context: &Context, args: &args::PlanArgs) -> Result<Outcome, Failure
 
 /// `ceil-img fetch`
 pub fn fetch(context: &Context, args: &args::Fetch) -> Result<Outcome, Failure> {
-    let bases: Vec<BaseRef> = match (&args.cluster.base, args.nodes.is_empty(), args.cluster.file.exists()) {
+    let bases: Vec<BaseRef> = match (
+        &args.cluster.base,
+        args.nodes.is_empty(),
+        args.cluster.file.exists(),
+    ) {
         // Without a cluster file, a base alone is enough.
         (Some(base), true, false) => vec![base_argument(base)],
         _ => {
@@ -385,7 +399,12 @@ pub fn fetch(context: &Context, args: &args::Fetch) -> Result<Outcome, Failure> 
                 "download_digest": here.download_digest, "verified": here.verified,
             }))?;
         } else {
-            message::line(&format!("{}  {}  {}", here.raw_digest.hex(), here.verified, here.name))?;
+            message::line(&format!(
+                "{}  {}  {}",
+                here.raw_digest.hex(),
+                here.verified,
+                here.name
+            ))?;
         }
     }
     Ok(Outcome::Done)
@@ -408,8 +427,11 @@ pub fn edit(context: &Context, args: &args::Edit) -> Result<Outcome, Failure> {
     let target = args.out.as_deref().unwrap_or(&args.image);
     let format = by_name(&target.to_string_lossy());
     if args.in_place && format != OutputFormat::Img {
-        return Err(Failure::new(format!("`{}` is compressed and cannot be edited in place", target.display()))
-            .hint("write the result to another file with `--out`"));
+        return Err(Failure::new(format!(
+            "`{}` is compressed and cannot be edited in place",
+            target.display()
+        ))
+        .hint("write the result to another file with `--out`"));
     }
     let source: Arc<dyn Source> = context.image_source(&args.image)?;
     // The digest of the input is not asked for: only the content of the output matters here.

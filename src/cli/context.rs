@@ -72,7 +72,8 @@ impl Context {
                 .or_else(|| env("HOME").map(|home| PathBuf::from(home).join(".cache")))
                 .map(|dir| dir.join("ceil-img"))
                 .ok_or_else(|| {
-                    Failure::new("there is no place for the cache: HOME is not set").hint("give a directory with `--cache`")
+                    Failure::new("there is no place for the cache: HOME is not set")
+                        .hint("give a directory with `--cache`")
                 })?,
         };
         let cancel = Arc::new(AtomicBool::new(false));
@@ -103,7 +104,9 @@ impl Context {
     pub fn source_date_epoch(&self) -> Result<Option<Timestamp>, Failure> {
         self.source_date_epoch
             .as_deref()
-            .map(|text| parse_time(text).map_err(|e| Failure::from(e).while_doing("SOURCE_DATE_EPOCH is wrong")))
+            .map(|text| {
+                parse_time(text).map_err(|e| Failure::from(e).while_doing("SOURCE_DATE_EPOCH is wrong"))
+            })
             .transpose()
     }
 
@@ -140,12 +143,14 @@ impl Context {
             .map(PathBuf::from)
             .filter(|dir| dir.is_absolute())
             .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
-        let mut catalog = Catalog::builtin();
+        let catalog = Catalog::builtin()?;
         if let Some(file) = dir.map(|dir| dir.join("ceil-img").join("images.yaml")) {
             match std::fs::read_to_string(&file) {
-                Ok(text) => catalog.add_user_file(&file.display().to_string(), &text)?,
+                Ok(text) => return Ok(catalog.with_user_file(&text, &file.display().to_string())?),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Failure::from(error).while_doing(format!("cannot read `{}`", file.display()))),
+                Err(error) => {
+                    return Err(Failure::from(error).while_doing(format!("cannot read `{}`", file.display())));
+                }
             }
         }
         Ok(catalog)
@@ -187,10 +192,9 @@ impl Context {
             return demo_base();
         }
         let request = self.base_request(base)?;
-        let cached = self
-            .fetcher()?
-            .fetch_base(&request)
-            .map_err(|e| fetch_failure(e).while_doing(format!("{}: cannot get the base `{}`", base.origin, base.place)))?;
+        let cached = self.fetcher()?.fetch_base(&request).map_err(|e| {
+            fetch_failure(e).while_doing(format!("{}: cannot get the base `{}`", base.origin, base.place))
+        })?;
         let name = match &base.place {
             BasePlace::Path(path) => path
                 .file_name()
@@ -215,7 +219,12 @@ impl Context {
         let source: Arc<dyn Source> = if is_demo(base) {
             demo::image()?
         } else {
-            match self.fetcher()?.known(&self.base_request(base)?)? {
+            let request = self.base_request(base)?;
+            // Opening the cache would make its directories.
+            if !self.cache.is_dir() {
+                return Ok(None);
+            }
+            match self.fetcher()?.known_base(&request)? {
                 Some(cached) => Arc::new(FileSource::cached(&cached)?),
                 None => return Ok(None),
             }
@@ -229,13 +238,29 @@ impl Context {
     /// The catalog has no such name.
     pub fn base_request(&self, base: &BaseRef) -> Result<FetchRequest, Failure> {
         let mut request = match &base.place {
-            BasePlace::Path(path) => FetchRequest::new(Location::Path(path.clone()), ChecksumPolicy::default()),
+            BasePlace::Path(path) => {
+                FetchRequest::new(Location::Path(path.clone()), ChecksumPolicy::default())
+            }
             BasePlace::Url(url) => FetchRequest::new(Location::Url(url.clone()), ChecksumPolicy::default()),
-            BasePlace::Name(name) => self
-                .catalog()?
-                .lookup(name)
-                .map_err(|e| Failure::from(e).while_doing(base.origin.to_string()))?
-                .request(),
+            BasePlace::Name(name) => {
+                let catalog = self.catalog()?;
+                let entry = catalog
+                    .lookup(name)
+                    .map_err(|e| Failure::from(e).while_doing(format!("{}: unknown base", base.origin)))?;
+                FetchRequest {
+                    location: Location::Url(entry.url.clone()),
+                    mirrors: entry.mirrors.clone(),
+                    expected: ChecksumPolicy {
+                        compressed: entry.compressed.clone(),
+                        raw: entry.raw.clone(),
+                        published: match (&entry.compressed, &entry.checksum_url) {
+                            (None, Some(url)) => PublishedSums::Url(url.clone()),
+                            _ => PublishedSums::No,
+                        },
+                        cross_checked: entry.checksum == ChecksumState::PinnedCrossChecked,
+                    },
+                }
+            }
         };
         if let Some(digest) = base.sha256.as_ref().or(base.sha512.as_ref()) {
             request.expected.compressed = Some(digest.clone());
@@ -324,6 +349,8 @@ pub fn places(facts: Option<&BaseFacts>) -> Places {
 pub fn open_content(pool: &Arc<FilePool>, content: &Content) -> Arc<dyn Source> {
     match content {
         Content::Inline { bytes, .. } => Bytes::shared(bytes),
-        Content::File { path, stamp, digest } => Arc::new(FileSource::new(pool, path, *stamp).with_digest(digest)),
+        Content::File { path, stamp, digest } => {
+            Arc::new(FileSource::new(pool, path, *stamp).with_digest(digest))
+        }
     }
 }

@@ -83,7 +83,11 @@ pub fn inspect(context: &Context, args: &args::Inspect) -> Result<Outcome, Failu
         return Ok(Outcome::Done);
     }
     let table = format!("{:?}", image.table.kind).to_uppercase();
-    message::line(&format!("image      {} ({size} bytes), {table} {}", ByteSize(size), image.table.disk_id))?;
+    message::line(&format!(
+        "image      {} ({size} bytes), {table} {}",
+        ByteSize(size),
+        image.table.disk_id
+    ))?;
     for p in &image.table.partitions {
         message::line(&format!(
             "p{:<9} start {:>11}  size {:>9}  type {}  PARTUUID {}{}",
@@ -92,7 +96,11 @@ pub fn inspect(context: &Context, args: &args::Inspect) -> Result<Outcome, Failu
             ByteSize(p.len).to_string(),
             p.kind,
             p.partuuid,
-            if p.name.is_empty() { String::new() } else { format!("  {}", p.name) },
+            if p.name.is_empty() {
+                String::new()
+            } else {
+                format!("  {}", p.name)
+            },
         ))?;
     }
     for name in [VolumeName::Boot, VolumeName::Root] {
@@ -125,7 +133,10 @@ pub fn inspect(context: &Context, args: &args::Inspect) -> Result<Outcome, Failu
         let cloud_init = facts.cloud_init.as_ref().map_or("none".to_owned(), |c| {
             c.version.clone().unwrap_or_else(|| "version unknown".to_owned())
         });
-        message::line(&format!("           FAT mounted at {}, cloud-init {cloud_init}", facts.boot_mount))?;
+        message::line(&format!(
+            "           FAT mounted at {}, cloud-init {cloud_init}",
+            facts.boot_mount
+        ))?;
     }
     Ok(Outcome::Done)
 }
@@ -155,7 +166,10 @@ fn entry_line(path: &str, stat: &Stat, target: Option<&str>) -> String {
     };
     let owner = format!("{}:{}", stat.uid, stat.gid);
     let arrow = target.map_or(String::new(), |t| format!(" -> {t}"));
-    format!("{letter}{:04o} {owner:>11} {:>12} {path}{arrow}", stat.mode, stat.size)
+    format!(
+        "{letter}{:04o} {owner:>11} {:>12} {path}{arrow}",
+        stat.mode, stat.size
+    )
 }
 
 /// `ceil-img ls`
@@ -214,7 +228,10 @@ pub fn cat(context: &Context, args: &args::Cat) -> Result<Outcome, Failure> {
     let image = context.open_image(&args.image)?;
     let (name, real, stat) = find(&image, &args.path, Follow::Last)?;
     if stat.kind != NodeKind::File {
-        return Err(Failure::new(format!("`{}` is a {}, not a file", args.path, stat.kind)));
+        return Err(Failure::new(format!(
+            "`{}` is a {}, not a file",
+            args.path, stat.kind
+        )));
     }
     copy_out(image.volume(name)?, &real, &mut io::stdout().lock())?;
     Ok(Outcome::Done)
@@ -232,8 +249,14 @@ pub fn extract(context: &Context, args: &args::Extract) -> Result<Outcome, Failu
     let mut skipped = 0u64;
     extract_node(volume, &real, &stat, &args.dest, &mut skipped)?;
     if stat.kind == NodeKind::Dir {
-        tree::walk(volume, &real, &mut |path: &[u8], stat: &Stat| -> Result<(), Failure> {
-            let below = if real == b"/" { &path[1..] } else { &path[real.len() + 1..] };
+        tree::walk(volume, &real, &mut |path: &[u8],
+                                        stat: &Stat|
+         -> Result<(), Failure> {
+            let below = if real == b"/" {
+                &path[1..]
+            } else {
+                &path[real.len() + 1..]
+            };
             let dest = args.dest.join(Path::new(std::ffi::OsStr::from_bytes(below)));
             extract_node(volume, path, stat, &dest, &mut skipped)
         })?;
@@ -294,12 +317,26 @@ pub fn diff_images(context: &Context, args: &args::Diff) -> Result<Outcome, Fail
             continue;
         }
         let text = match difference {
-            Difference::Path { change, path, old, new } => match (old, new) {
-                (Some(a), Some(b)) => format!("{change:<8}{path}\n        - {}\n        + {}", side_words(a), side_words(b)),
+            Difference::Path {
+                change,
+                path,
+                old,
+                new,
+            } => match (old, new) {
+                (Some(a), Some(b)) => format!(
+                    "{change:<8}{path}\n        - {}\n        + {}",
+                    side_words(a),
+                    side_words(b)
+                ),
                 (Some(side), None) | (None, Some(side)) => format!("{change:<8}{path}  {}", side_words(side)),
                 (None, None) => format!("{change:<8}{path}"),
             },
-            Difference::Property { change, property, old, new } => format!(
+            Difference::Property {
+                change,
+                property,
+                old,
+                new,
+            } => format!(
                 "{change:<8}{property}: {} -> {}",
                 old.as_deref().unwrap_or("(none)"),
                 new.as_deref().unwrap_or("(none)")
@@ -307,7 +344,11 @@ pub fn diff_images(context: &Context, args: &args::Diff) -> Result<Outcome, Fail
         };
         message::line(&text)?;
     }
-    Ok(if found.is_empty() { Outcome::Done } else { Outcome::Different })
+    Ok(if found.is_empty() {
+        Outcome::Done
+    } else {
+        Outcome::Different
+    })
 }
 
 /// `ceil-img check`
@@ -321,7 +362,9 @@ pub fn check(context: &Context, args: &args::Inspect) -> Result<Outcome, Failure
         for finding in volume.check()? {
             findings += 1;
             if context.json {
-                message::json(&json!({"volume": name.to_string(), "place": finding.place, "what": finding.what}))?;
+                message::json(
+                    &json!({"volume": name.to_string(), "place": finding.place, "what": finding.what}),
+                )?;
             } else {
                 message::line(&format!("{name}: {finding}"))?;
             }

@@ -51,10 +51,7 @@ impl Memo {
 
     /// Writes the memo back when something was learnt.
     pub fn save(self) {
-        let (entries, changed) = self
-            .entries
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let (entries, changed) = self.entries.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !changed {
             return;
         }

@@ -76,7 +76,9 @@ impl Reporter for Progress {
                 Event::Start { step, subject, total } => {
                     json!({"event": "start", "step": step.word(), "subject": subject, "total": total})
                 }
-                Event::Advance { step, done } => json!({"event": "advance", "step": step.word(), "done": done}),
+                Event::Advance { step, done } => {
+                    json!({"event": "advance", "step": step.word(), "done": done})
+                }
                 Event::End { step } => json!({"event": "end", "step": step.word()}),
                 Event::Note { text } => json!({"event": "note", "text": text}),
                 Event::Warning { text } => json!({"event": "warning", "text": text}),

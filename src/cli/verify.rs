@@ -15,7 +15,12 @@ use crate::values::{ImagePath, VolumeName};
 /// The first contradiction.
 pub fn built(context: &Context, path: &Path, manifest: &Manifest) -> Result<(), Failure> {
     let image = context.open_image(path)?;
-    let wrong = |text: String| Err(Failure::new(format!("`{}` failed its verification: {text}", path.display())));
+    let wrong = |text: String| {
+        Err(Failure::new(format!(
+            "`{}` failed its verification: {text}",
+            path.display()
+        )))
+    };
     for name in [VolumeName::Boot, VolumeName::Root] {
         if let Ok(volume) = image.volume(name)
             && let Some(finding) = volume.check()?.first()

@@ -24,6 +24,20 @@ struct Got {
     verified: ChecksumState,
 }
 
+fn image(got: Got) -> CachedImage {
+    CachedImage {
+        raw_path: got.held.path,
+        raw_digest: got.object,
+        raw_len: got.alias.object_len,
+        download_digest: digests(&got.alias.file).into_iter().next(),
+        download_len: got.alias.file_len,
+        format: got.alias.format,
+        from_cache: got.from_cache,
+        verified: got.verified,
+        held: Arc::new(got.held.file),
+    }
+}
+
 impl Fetcher {
     /// Brings a base into the cache, decompressed, unless it is there.
     ///
@@ -34,18 +48,37 @@ impl Fetcher {
     ///
     /// See [`FetchError`]; the cache is then as it was, but for a partial download that the next run continues.
     pub fn fetch_base(&self, request: &FetchRequest) -> Result<CachedImage> {
-        let got = self.bring(ObjectKind::Raw, request)?;
-        Ok(CachedImage {
-            raw_path: got.held.path,
-            raw_digest: got.object,
-            raw_len: got.alias.object_len,
-            download_digest: digests(&got.alias.file).into_iter().next(),
-            download_len: got.alias.file_len,
-            format: got.alias.format,
-            from_cache: got.from_cache,
-            verified: got.verified,
-            held: Arc::new(got.held.file),
-        })
+        Ok(image(self.bring(ObjectKind::Raw, request)?))
+    }
+
+    /// The base as it is in the cache; `None` when it would have to be fetched or unpacked first. Opens no
+    /// connection.
+    ///
+    /// # Errors
+    ///
+    /// When what is in the cache is not what is expected.
+    pub fn known_base(&self, request: &FetchRequest) -> Result<Option<CachedImage>> {
+        let kind = ObjectKind::Raw;
+        let (alias, subject) = match &request.location {
+            Location::Path(path) => {
+                let full = std::fs::canonicalize(path).map_err(|e| FetchError::io("opening", path, e))?;
+                let file = File::open(&full).map_err(|e| FetchError::io("opening", path, e))?;
+                let stamp = stamp_of(&file, path)?;
+                let alias = self.store.alias(&path_key(kind, &full));
+                (
+                    alias.filter(|a| a.stamp == Some(stamp)),
+                    path.display().to_string(),
+                )
+            }
+            Location::Url(url) => (
+                self.store.alias(&wish_key(kind, url, &request.expected)),
+                url.clone(),
+            ),
+        };
+        match alias {
+            Some(alias) => Ok(self.recall(kind, alias, &request.expected, &subject)?.map(image)),
+            None => Ok(None),
+        }
     }
 
     /// Brings a file into the cache as it is, unless it is there. `expected.compressed` is the digest of the file;
