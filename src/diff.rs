@@ -52,7 +52,7 @@ pub enum Change {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Added => "added",
             Self::Removed => "removed",
             Self::Changed => "changed",

@@ -38,7 +38,7 @@ pub enum NodeKind {
 
 impl fmt::Display for NodeKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::File => "file",
             Self::Dir => "directory",
             Self::Symlink => "symlink",

@@ -12,7 +12,7 @@ pub enum VolumeName {
 
 impl fmt::Display for VolumeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Boot => "boot",
             Self::Root => "root",
         })
