@@ -56,6 +56,8 @@ pub struct Ext4 {
     dir_cache: RefCell<DirCache>,
     /// Free blocks set aside for `dirs`.
     reserved: u64,
+    /// The file system has grown: copies of superblock and descriptors are to be rewritten.
+    backups_stale: bool,
     undo: undo::Log,
 }
 
@@ -113,6 +115,7 @@ impl Ext4 {
             dirs: BTreeMap::new(),
             dir_cache: RefCell::default(),
             reserved: 0,
+            backups_stale: false,
             undo: undo::Log::default(),
         })
     }

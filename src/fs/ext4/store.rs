@@ -207,11 +207,6 @@ impl Store {
         }
     }
 
-    /// Whether nothing waits for a commit.
-    pub(crate) fn is_clean(&self) -> bool {
-        self.dirty.is_empty() && self.payload.is_empty()
-    }
-
     /// Writes everything that waits: payload first, for it may be read from blocks that are still as they were.
     pub(crate) fn flush(&mut self) -> FsResult<()> {
         let bs = self.block_size as u64;

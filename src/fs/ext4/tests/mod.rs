@@ -2,5 +2,6 @@
 //!
 //! Without `mke2fs` a test says so and passes; without the right to mount, the kernel's view is left out.
 
+mod grow;
 mod matrix;
 mod support;
