@@ -123,3 +123,23 @@ fn a_failed_growth_changes_nothing() {
     fs.commit().unwrap();
     base.fsck("after a refused growth");
 }
+
+/// Beyond 16 GiB, descriptors of 32 bytes need a block of the reserve (64-byte ones beyond 8 GiB).
+#[test]
+fn to_the_size_of_a_card() {
+    for layout in ["bookworm", "hypriot", "debian"] {
+        let Some(base) = make(layout, 200, &[]) else {
+            return;
+        };
+        let file = File::options().write(true).open(&base.image).unwrap();
+        file.set_len(33 << 30).unwrap();
+        let mut fs = base.open();
+        fs.grow(Disk::open(&base.image)).unwrap();
+        fs.put_file(b"/a", &source(&[1; 9000]), false, &attrs(0o644, 6)).unwrap();
+        fs.commit().unwrap();
+        assert_eq!(fs.space().total, 33 << 30);
+        base.fsck(layout);
+        let used: u64 = fs.used_ranges().unwrap().iter().map(|r| r.end - r.start).sum();
+        assert_eq!(used, fs.space().total - fs.space().free);
+    }
+}
