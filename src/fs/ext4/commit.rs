@@ -45,9 +45,7 @@ impl Ext4 {
         let laid_out = dir.layout(number, seed, &self.sb);
         // Kept for the roll-back of a commit that cannot be.
         dir.reserved = 0;
-        self.undo
-            .steps
-            .push(super::undo::Step::DirDropped(number, dir));
+        self.undo.steps.push(super::undo::Step::DirDropped(number, dir));
         let (blocks, indexed) = laid_out?;
         let count = blocks.len() as u64;
         let old = self.mapping(&inode, number)?;

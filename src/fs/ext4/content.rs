@@ -197,9 +197,10 @@ impl Ext4 {
                     if found.is_some() {
                         kept = self.cut_at(&kept, last)?;
                     }
-                    let goal = kept.extents.last().map_or(self.goal(number), |e| {
-                        e.physical + e.len
-                    });
+                    let goal = kept
+                        .extents
+                        .last()
+                        .map_or(self.goal(number), |e| e.physical + e.len);
                     let place = self.allocate(goal, 1)?[0].0;
                     kept.push(Extent {
                         logical: last,

@@ -129,13 +129,8 @@ pub(crate) mod ro_compat {
     pub(crate) const METADATA_CSUM: u32 = 0x400;
     pub(crate) const ORPHAN_PRESENT: u32 = 0x10000;
     /// Those that this module keeps right.
-    pub(crate) const KNOWN: u32 = SPARSE_SUPER
-        | LARGE_FILE
-        | HUGE_FILE
-        | GDT_CSUM
-        | DIR_NLINK
-        | EXTRA_ISIZE
-        | METADATA_CSUM;
+    pub(crate) const KNOWN: u32 =
+        SPARSE_SUPER | LARGE_FILE | HUGE_FILE | GDT_CSUM | DIR_NLINK | EXTRA_ISIZE | METADATA_CSUM;
     /// Names by bit, as `dumpe2fs` prints them.
     pub(crate) const NAMES: [&str; 17] = [
         "sparse_super",

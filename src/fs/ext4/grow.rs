@@ -145,9 +145,8 @@ impl Ext4 {
             return bad();
         }
         let per_block = self.sb.block_size as u64 / 4;
-        let backups = |s: &Superblock| -> Vec<u32> {
-            (1..s.groups_count()).filter(|g| s.has_super(*g)).collect()
-        };
+        let backups =
+            |s: &Superblock| -> Vec<u32> { (1..s.groups_count()).filter(|g| s.has_super(*g)).collect() };
         let (before, after) = (backups(old), backups(&self.sb));
         if after.len() as u64 > per_block {
             return unsupported("more copies of the superblock than the resize inode can list");
@@ -296,8 +295,5 @@ fn count_overhead(old: &Superblock, new: &mut Superblock) {
         .map(|g| new.super_blocks(g) + 2 + new.itable_blocks())
         .sum();
     let total = u64::from(known) + added;
-    new.set_u32(
-        sb::OVERHEAD_CLUSTERS,
-        u32::try_from(total).unwrap_or(0),
-    );
+    new.set_u32(sb::OVERHEAD_CLUSTERS, u32::try_from(total).unwrap_or(0));
 }

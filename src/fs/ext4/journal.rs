@@ -1,9 +1,9 @@
 //! The journal is never read or written here: only a file system whose journal and orphan lists are empty is edited.
 
+use super::FsResult;
 use super::error::{damaged, unsupported};
 use super::format::{compat, incompat, ino, ro_compat, sb};
 use super::superblock::Superblock;
-use super::FsResult;
 
 const ADVICE: &str = "boot the image once and shut it down, or run e2fsck on it";
 

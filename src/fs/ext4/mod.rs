@@ -30,6 +30,7 @@ mod undo;
 mod xattr;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::print_stderr)]
 mod tests;
 
 use std::cell::RefCell;
@@ -99,10 +100,7 @@ impl Ext4 {
         io.read_at(SUPERBLOCK_OFFSET, &mut raw)?;
         let sb = Superblock::parse(&raw, io.len())?;
         let mut table = vec![0; sb.gdt_blocks() as usize * sb.block_size];
-        io.read_at(
-            (sb.first_data_block + 1) * sb.block_size as u64,
-            &mut table,
-        )?;
+        io.read_at((sb.first_data_block + 1) * sb.block_size as u64, &mut table)?;
         let groups = (0..sb.groups_count())
             .zip(table.chunks_exact(sb.desc_size))
             .map(|(number, bytes)| Group::parse(bytes, number, &sb))

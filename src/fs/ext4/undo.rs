@@ -1,7 +1,7 @@
 //! All or nothing for one operation: what it changed is taken back when it fails.
 
-use super::Ext4;
 use super::super::FsResult;
+use super::Ext4;
 use super::dir::{Directory, Entry};
 use super::group::Group;
 use super::superblock::Superblock;
@@ -29,10 +29,7 @@ pub(crate) struct Log {
 
 impl Ext4 {
     /// Runs one operation; when it fails, everything is as before.
-    pub(crate) fn atomically<T>(
-        &mut self,
-        operation: impl FnOnce(&mut Self) -> FsResult<T>,
-    ) -> FsResult<T> {
+    pub(crate) fn atomically<T>(&mut self, operation: impl FnOnce(&mut Self) -> FsResult<T>) -> FsResult<T> {
         self.store.keep();
         self.undo.steps.clear();
         self.undo.sb = Some(self.sb.clone());

@@ -72,16 +72,33 @@ fn every_unknown_feature_is_refused_by_name() {
         }
         assert!(seen.contains(&format!("feature {example}\n")), "{seen}");
     }
-    for (at, bit, advice) in [(0x60, 0x4, "e2fsck"), (0x64, 0x10000, "e2fsck"), (0xE8, 12, "e2fsck")] {
+    for (at, bit, advice) in [
+        (0x60, 0x4, "e2fsck"),
+        (0x64, 0x10000, "e2fsck"),
+        (0xE8, 12, "e2fsck"),
+    ] {
         let why = patch(&base, at, |v| v | bit).unwrap_err();
-        assert!(matches!(&why, FsError::Unsupported(w) if w.contains(advice)), "{why}");
+        assert!(
+            matches!(&why, FsError::Unsupported(w) if w.contains(advice)),
+            "{why}"
+        );
     }
     // s_state shares its word with s_magic: clean is off, then errors is on.
     for state in [0u32, 3] {
         let why = patch(&base, 0x38, |v| v & 0xFFFF | state << 16).unwrap_err();
-        assert!(matches!(&why, FsError::Unsupported(w) if w.contains("clean")), "{why}");
+        assert!(
+            matches!(&why, FsError::Unsupported(w) if w.contains("clean")),
+            "{why}"
+        );
     }
-    for (at, value) in [(0x20, 3), (0x28, 0), (0x04, u32::MAX), (0x58, 100), (0x18, 9), (0xCC, u32::MAX)] {
+    for (at, value) in [
+        (0x20, 3),
+        (0x28, 0),
+        (0x04, u32::MAX),
+        (0x58, 100),
+        (0x18, 9),
+        (0xCC, u32::MAX),
+    ] {
         assert!(patch(&base, at, |_| value).is_err(), "{at:#x}");
     }
     assert!(patch(&base, 0x38, |v| v).is_ok());
@@ -110,7 +127,8 @@ fn flipped_bytes_do_no_harm() {
         for d in 0..3 {
             fs.make_dir(format!("/d{d}").as_bytes(), &a).unwrap();
             for f in 0..60 {
-                fs.put_file(format!("/d{d}/name{f}").as_bytes(), &source(&[1; 100]), false, &a).unwrap();
+                fs.put_file(format!("/d{d}/name{f}").as_bytes(), &source(&[1; 100]), false, &a)
+                    .unwrap();
             }
         }
         let mut gaps = vec![0; 90_000];

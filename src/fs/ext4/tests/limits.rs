@@ -30,7 +30,7 @@ fn long(len: u64) -> Arc<dyn Source> {
 
 #[test]
 fn full_disk_changes_nothing() {
-    let Some(base) = make("bookworm", 24, &[]) else {
+    let Some(base) = make("bookworm", 24, &["-N", "8000"]) else {
         return;
     };
     let a = attrs(0o644, 9);
@@ -40,7 +40,10 @@ fn full_disk_changes_nothing() {
     let before = base.bytes();
     let free = fs.space().free;
     let error = fs.put_file(b"/kept", &long(200 << 20), false, &a).unwrap_err();
-    assert!(matches!(error, FsError::NoSpace { need, .. } if need == 200 << 20), "{error:?}");
+    assert!(
+        matches!(error, FsError::NoSpace { need, .. } if need == 200 << 20),
+        "{error:?}"
+    );
     fs.append(b"/kept", &long(200 << 20), &a).unwrap_err();
     fs.put_file(b"/new", &long(free + 1), false, &a).unwrap_err();
     assert_eq!(fs.space().free, free);
@@ -49,7 +52,10 @@ fn full_disk_changes_nothing() {
     assert!(before == base.bytes(), "a refused operation left a trace");
     // To the last block, file by file.
     let mut count = 0;
-    while fs.put_file(format!("/f{count}").as_bytes(), &long(5000), false, &a).is_ok() {
+    while fs
+        .put_file(format!("/f{count}").as_bytes(), &long(5000), false, &a)
+        .is_ok()
+    {
         count += 1;
     }
     assert!(fs.space().free < 3 * 4096, "{}", fs.space().free);
@@ -76,7 +82,10 @@ fn out_of_inodes_changes_nothing() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(error, FsError::NoInodes { need: 1, free: 0 }), "{error:?}");
+    assert!(
+        matches!(error, FsError::NoInodes { need: 1, free: 0 }),
+        "{error:?}"
+    );
     assert!(fs.make_dir(b"/dir", &a).is_err() && fs.symlink(b"/l", b"x", &a).is_err());
     fs.commit().unwrap();
     base.fsck("out of inodes");
@@ -95,7 +104,8 @@ fn fragmented_to_single_blocks() {
         let mut count = 0;
         fs.make_dir(b"/d", &a).unwrap();
         while fs.space().free > 8 << 20 && fs.space().inodes_free > 10 {
-            fs.put_file(format!("/d/{count}").as_bytes(), &long(bs), false, &a).unwrap();
+            fs.put_file(format!("/d/{count}").as_bytes(), &long(bs), false, &a)
+                .unwrap();
             count += 1;
         }
         let rest = fs.space().free - (1 << 20);
@@ -131,13 +141,15 @@ fn forty_thousand_names() {
         fs.make_dir(b"/d", &a).unwrap();
         let start = Instant::now();
         for f in 0..count {
-            fs.put_file(format!("/d/some-name-{f}").as_bytes(), &source(b""), false, &a).unwrap();
+            fs.put_file(format!("/d/some-name-{f}").as_bytes(), &source(b""), false, &a)
+                .unwrap();
         }
         fs.commit().unwrap();
         eprintln!("{layout}: {count} names in {:?}", start.elapsed());
         base.fsck(layout);
         for f in (0..count).step_by(3) {
-            fs.remove(format!("/d/some-name-{f}").as_bytes(), false, at(9)).unwrap();
+            fs.remove(format!("/d/some-name-{f}").as_bytes(), false, at(9))
+                .unwrap();
         }
         fs.commit().unwrap();
         base.fsck("after removing a third");
@@ -162,7 +174,12 @@ fn forty_thousand_names() {
 #[test]
 fn twice_the_same_bytes() {
     let bytes = || {
-        let more = ["-U", "11111111-2222-3333-4444-555555555555", "-E", "hash_seed=11111111-2222-3333-4444-555555555556"];
+        let more = [
+            "-U",
+            "11111111-2222-3333-4444-555555555555",
+            "-E",
+            "hash_seed=11111111-2222-3333-4444-555555555556",
+        ];
         let base = make("trixie", 64, &more)?;
         // The times and the generation of mke2fs's own inodes are not ours.
         let mut fs = base.open();
@@ -205,7 +222,8 @@ fn another_reader_agrees() {
         let a = attrs(0o640, 1_000_000);
         fs.make_dir(b"/d", &a).unwrap();
         for f in 0..600 {
-            fs.put_file(format!("/d/{f}").as_bytes(), &long(f * 97), false, &a).unwrap();
+            fs.put_file(format!("/d/{f}").as_bytes(), &long(f * 97), false, &a)
+                .unwrap();
         }
         fs.symlink(b"/d/l", b"../x", &a).unwrap();
         fs.commit().unwrap();
@@ -291,7 +309,8 @@ fn block_maps() {
         let (append, replace, delete) = (format!("/a{f}"), format!("/r{f}"), format!("/d{f}"));
         fs.append(append.as_bytes(), &source(b"more"), &a).unwrap();
         model.append(append.as_bytes(), b"more", &a);
-        fs.put_file(replace.as_bytes(), &source(b"other"), false, &a).unwrap();
+        fs.put_file(replace.as_bytes(), &source(b"other"), false, &a)
+            .unwrap();
         model.put(replace.as_bytes(), b"other", &a);
         fs.remove(delete.as_bytes(), false, a.now).unwrap();
         model.remove(delete.as_bytes(), a.now);
@@ -340,14 +359,22 @@ fn acls_and_shared_blocks() {
         model.remove(b"/f1", a.now);
         fs.set_xattr(b"/f2", b"user.v", None, a.now).unwrap();
         model.set_xattr(b"/f2", b"user.v", None);
-        let now = Attrs { now: a.now, ..Attrs::default() };
+        let now = Attrs {
+            now: a.now,
+            ..Attrs::default()
+        };
         fs.put_file(b"/f3", &source(b"replaced"), false, &now).unwrap();
         model.put(b"/f3", b"replaced", &now);
         fs.put_file(b"/new", &source(b"n"), false, &a).unwrap();
         model.put(b"/new", b"n", &a);
-        fs.set_xattr(b"/new", b"system.posix_acl_access", Some(&acl), a.now).unwrap();
+        fs.set_xattr(b"/new", b"system.posix_acl_access", Some(&acl), a.now)
+            .unwrap();
         model.set_xattr(b"/new", b"system.posix_acl_access", Some(&acl));
-        let group_from_mask = Attrs { mode: Some(0o664), now: a.now, ..Attrs::default() };
+        let group_from_mask = Attrs {
+            mode: Some(0o664),
+            now: a.now,
+            ..Attrs::default()
+        };
         model.apply(b"/new", &group_from_mask);
         same(layout, &model.view(), &our_view(&fs));
         fs.set_attrs(b"/f4", &attrs(0o604, 9)).unwrap();
@@ -362,4 +389,41 @@ fn acls_and_shared_blocks() {
         expected.insert(b"/f4".to_vec(), view[&b"/f4"[..]].clone());
         same(layout, &expected, &view);
     }
+}
+
+#[test]
+#[ignore]
+fn measure() {
+    let Some(base) = make("bookworm", 1024, &["-N", "50000"]) else {
+        return;
+    };
+    let payload = base.dir.path().join("payload");
+    std::fs::write(&payload, vec![7; 1 << 20]).unwrap();
+    let mut fs = base.open();
+    let a = attrs(0o644, 9);
+    let start = Instant::now();
+    for f in 0..20_000 {
+        if f % 100 == 0 {
+            fs.make_dir(format!("/d{}", f / 100).as_bytes(), &a).unwrap();
+        }
+        fs.put_file(
+            format!("/d{}/file{f}", f / 100).as_bytes(),
+            &long(3000),
+            false,
+            &a,
+        )
+        .unwrap();
+    }
+    eprintln!("put {:?}", start.elapsed());
+    fs.commit().unwrap();
+    eprintln!("commit {:?}", start.elapsed());
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    eprintln!("{}", status.lines().find(|l| l.starts_with("VmHWM")).unwrap());
+    let start = Instant::now();
+    for f in 0..300 {
+        fs.put_file(format!("/d1/big{f}").as_bytes(), &long(700_000), false, &a)
+            .unwrap();
+    }
+    eprintln!("200 MB {:?}", start.elapsed());
+    base.fsck("x");
 }

@@ -61,14 +61,16 @@ fn step(random: &mut Random, fs: &mut super::super::Ext4, model: &mut Model, sho
         0..=4 => {
             if let Some(path) = fresh(random, model) {
                 let bytes = content(random);
-                fs.put_file(&path, &source(&bytes), random.below(2) == 0, &a).unwrap();
+                fs.put_file(&path, &source(&bytes), random.below(2) == 0, &a)
+                    .unwrap();
                 model.put(&path, &bytes, &a);
             }
         }
         5 | 6 => {
             if let Some(path) = pick(random, &files) {
                 let bytes = content(random);
-                fs.put_file(&path, &source(&bytes), random.below(2) == 0, &a).unwrap();
+                fs.put_file(&path, &source(&bytes), random.below(2) == 0, &a)
+                    .unwrap();
                 model.put(&path, &bytes, &a);
             }
         }
@@ -89,7 +91,10 @@ fn step(random: &mut Random, fs: &mut super::super::Ext4, model: &mut Model, sho
             if let Some(path) = fresh(random, model) {
                 let len = [5, 59, 60, 500][random.below(4) as usize];
                 let target = vec![b't'; len];
-                let a = Attrs { mode: Some(0o777), ..a };
+                let a = Attrs {
+                    mode: Some(0o777),
+                    ..a
+                };
                 fs.symlink(&path, &target, &a).unwrap();
                 model.symlink(&path, &target, &a);
             }

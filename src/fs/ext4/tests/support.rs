@@ -136,8 +136,7 @@ impl Base {
         fs::create_dir_all(&at).unwrap();
         let at_text = at.to_str().unwrap().to_owned();
         let options = format!("loop,{options}");
-        let Some((code, text)) = run("mount", &["-t", "ext4", "-o", &options, self.path(), &at_text])
-        else {
+        let Some((code, text)) = run("mount", &["-t", "ext4", "-o", &options, self.path(), &at_text]) else {
             return false;
         };
         if code != 0 {
@@ -172,7 +171,10 @@ pub(super) fn fsck(image: &Path, what: &str) {
     let silent = text.lines().all(|l| {
         l.is_empty() || l.starts_with("e2fsck 1.") || l.starts_with("Pass ") || l.contains(" files (")
     });
-    assert!(code == 0 && silent, "{what}: e2fsck -fn ends with {code}:\n{text}");
+    assert!(
+        code == 0 && silent,
+        "{what}: e2fsck -fn ends with {code}:\n{text}"
+    );
 }
 
 /// A node as an outsider sees it.
@@ -343,9 +345,7 @@ impl Model {
     pub(super) fn all(&self, kind: char) -> Vec<Vec<u8>> {
         self.names
             .iter()
-            .filter(|(n, id)| {
-                self.nodes[**id].kind == kind && !n.starts_with(b"/lost+found") && n.len() > 1
-            })
+            .filter(|(n, id)| self.nodes[**id].kind == kind && !n.starts_with(b"/lost+found") && n.len() > 1)
             .map(|(n, _)| n.clone())
             .collect()
     }
@@ -438,8 +438,7 @@ impl Model {
     pub(super) fn remove(&mut self, path: &[u8], now: Time) {
         self.stamp_parent(path, now);
         let below = [path, b"/"].concat();
-        self.names
-            .retain(|n, _| n != path && !n.starts_with(&below));
+        self.names.retain(|n, _| n != path && !n.starts_with(&below));
     }
 
     pub(super) fn set_xattr(&mut self, path: &[u8], name: &[u8], value: Option<&[u8]>) {
