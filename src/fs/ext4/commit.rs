@@ -13,8 +13,13 @@ impl Ext4 {
             for number in dirs {
                 fs.lay_out(number)?;
             }
-            fs.seal_groups()
+            fs.seal_groups()?;
+            if fs.backups_stale {
+                fs.write_backups()?;
+            }
+            Ok(())
         })?;
+        self.backups_stale = false;
         self.dirs.clear();
         self.reserved = 0;
         *self.dir_cache.borrow_mut() = super::DirCache::default();

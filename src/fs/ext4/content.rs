@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::{FsResult, NodeKind};
+use super::super::FsResult;
 use super::Ext4;
 use super::error::{invalid, unsupported};
 use super::extent::{self, Extent, Mapping};
@@ -277,11 +277,6 @@ impl Ext4 {
             unwritten: false,
         };
         self.put_mapping(number, inode, &[], &[extent], path)
-    }
-
-    /// Whether an inode is a regular file.
-    pub(crate) fn is_file(inode: &Inode) -> bool {
-        inode.kind() == Some(NodeKind::File)
     }
 }
 

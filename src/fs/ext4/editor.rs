@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::{Attrs, DirEntry, Finding, FsError, FsResult, NodeKind, Space, Stat, Time, Volume, show};
 use super::Ext4;
 use super::bitmap;
+use super::format::bg;
 use super::xattr;
 use crate::disk::{BlockIo, Source};
 
@@ -161,25 +162,34 @@ impl Volume for Ext4 {
         self.do_commit()
     }
 
+    /// Parts of inode tables that were never used, and that no flag says to be zeroed, count as free: the kernel
+    /// zeroes them itself before it uses them.
     fn used_ranges(&self) -> FsResult<Vec<Range<u64>>> {
         let committed = Self::open(self.store.io.clone())?;
         let s = &committed.sb;
         let bs = s.block_size as u64;
-        // What is before the first block (a boot record with blocks of 1024 bytes) counts as used.
+        let unused = committed.unused_tables();
         let mut ranges: Vec<Range<u64>> = Vec::new();
-        let mut add = |range: Range<u64>| match ranges.last_mut() {
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ if range.is_empty() => {}
-            _ => ranges.push(range),
+        let mut add = |blocks: Range<u64>| match ranges.last_mut() {
+            _ if blocks.is_empty() => {}
+            Some(last) if last.end == blocks.start * bs => last.end = blocks.end * bs,
+            _ => ranges.push(blocks.start * bs..blocks.end * bs),
         };
-        add(0..s.first_data_block * bs);
+        // What is before the first block (a boot record with blocks of 1024 bytes) counts as used.
+        add(0..s.first_data_block);
         for group in 0..s.groups_count() {
             let map = committed.block_bitmap(group)?;
             let (start, len) = (s.group_start(group), s.group_len(group) as usize);
             let mut bit = 0;
             while let Some(used) = bitmap::find(&map, bit, len, true) {
                 bit = bitmap::find(&map, used, len, false).unwrap_or(len);
-                add((start + used as u64) * bs..(start + bit as u64) * bs);
+                let (mut from, to) = (start + used as u64, start + bit as u64);
+                let first = unused.partition_point(|r| r.end <= from);
+                for gap in unused[first..].iter().take_while(|r| r.start < to) {
+                    add(from..gap.start.max(from));
+                    from = gap.end.min(to);
+                }
+                add(from..to);
             }
         }
         Ok(ranges)
@@ -227,5 +237,27 @@ impl Volume for Ext4 {
             }
         }
         Ok(findings)
+    }
+}
+
+impl Ext4 {
+    /// Blocks of inode tables that hold nothing yet, ascending.
+    fn unused_tables(&self) -> Vec<Range<u64>> {
+        if !self.sb.has_group_csum() {
+            return Vec::new();
+        }
+        let mut unused: Vec<Range<u64>> = self
+            .groups
+            .iter()
+            .filter(|g| !g.has_flag(bg::INODE_ZEROED))
+            .map(|g| {
+                let used = self.sb.inodes_per_group - g.itable_unused();
+                let used = (used as usize).div_ceil(self.sb.inodes_per_block()) as u64;
+                g.inode_table() + used..g.inode_table() + self.sb.itable_blocks()
+            })
+            .filter(|r| !r.is_empty())
+            .collect();
+        unused.sort_unstable_by_key(|r| r.start);
+        unused
     }
 }

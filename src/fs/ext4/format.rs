@@ -44,11 +44,9 @@ pub(crate) mod sb {
     pub(crate) const FREE_BLOCKS_COUNT_HI: usize = 0x158;
     pub(crate) const WANT_EXTRA_ISIZE: usize = 0x15E;
     pub(crate) const FLAGS: usize = 0x160;
-    pub(crate) const LOG_GROUPS_PER_FLEX: usize = 0x174;
     pub(crate) const CHECKSUM_TYPE: usize = 0x175;
     pub(crate) const OVERHEAD_CLUSTERS: usize = 0x248;
     pub(crate) const CHECKSUM_SEED: usize = 0x270;
-    pub(crate) const ORPHAN_FILE_INUM: usize = 0x280;
     pub(crate) const CHECKSUM: usize = 0x3FC;
 }
 
@@ -193,7 +191,6 @@ pub(crate) mod ino {
     pub(crate) const ATIME: usize = 0x08;
     pub(crate) const CTIME: usize = 0x0C;
     pub(crate) const MTIME: usize = 0x10;
-    pub(crate) const DTIME: usize = 0x14;
     pub(crate) const GID_LO: usize = 0x18;
     pub(crate) const LINKS_COUNT: usize = 0x1A;
     pub(crate) const BLOCKS_LO: usize = 0x1C;
@@ -226,8 +223,6 @@ pub(crate) mod ino {
     pub(crate) const JOURNAL: u32 = 8;
 
     /// `i_flags`.
-    pub(crate) const IMMUTABLE_FL: u32 = 0x10;
-    pub(crate) const APPEND_FL: u32 = 0x20;
     pub(crate) const ENCRYPT_FL: u32 = 0x800;
     pub(crate) const INDEX_FL: u32 = 0x1000;
     pub(crate) const HUGE_FILE_FL: u32 = 0x40000;

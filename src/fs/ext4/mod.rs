@@ -30,6 +30,7 @@ mod undo;
 mod xattr;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::print_stderr)]
 mod tests;
 
 use std::cell::RefCell;
@@ -56,6 +57,8 @@ pub struct Ext4 {
     dir_cache: RefCell<DirCache>,
     /// Free blocks set aside for `dirs`.
     reserved: u64,
+    /// The file system has grown: copies of superblock and descriptors are to be rewritten.
+    backups_stale: bool,
     undo: undo::Log,
 }
 
@@ -110,6 +113,7 @@ impl Ext4 {
             dirs: BTreeMap::new(),
             dir_cache: RefCell::default(),
             reserved: 0,
+            backups_stale: false,
             undo: undo::Log::default(),
         })
     }

@@ -214,8 +214,8 @@ impl Ext4 {
                 owner: Some(attrs.owner.unwrap_or((old.uid(), old.gid()))),
                 ..attrs.clone()
             };
-            self.remove_name(parent, name)?;
             self.unlink(entry.inode, attrs.now)?;
+            self.remove_name(parent, name)?;
             return self.do_symlink(path, target, &kept);
         }
         let kind = (NodeKind::Symlink, ino::S_IFLNK);
@@ -284,15 +284,15 @@ impl Ext4 {
             return Err(FsError::NotFound(show(path)));
         };
         let is_dir = self.inode(entry.inode)?.kind() == Some(NodeKind::Dir);
+        // What it frees may be what the directory needs to be laid out anew: the name goes last.
         if !is_dir {
-            self.remove_name(parent, name)?;
             self.unlink(entry.inode, now)?;
+            self.remove_name(parent, name)?;
             return self.stamp_dir(parent, now, 0);
         }
         if !recursive && self.with_dir(entry.inode, |d| !d.entries.is_empty())? {
             return Err(FsError::NotEmpty(show(path)));
         }
-        self.remove_name(parent, name)?;
         let mut seen = BTreeSet::from([ino::ROOT, parent]);
         let mut pending = vec![entry.inode];
         while let Some(dir) = pending.pop() {
@@ -309,6 +309,7 @@ impl Ext4 {
             }
             self.drop_dir(dir)?;
         }
+        self.remove_name(parent, name)?;
         self.stamp_dir(parent, now, -1)
     }
 

@@ -23,6 +23,8 @@ pub(crate) enum Step {
 pub(crate) struct Log {
     pub(crate) steps: Vec<Step>,
     sb: Option<Superblock>,
+    /// Number of groups before some were added.
+    pub(crate) groups_before: Option<usize>,
 }
 
 impl Ext4 {
@@ -31,6 +33,7 @@ impl Ext4 {
         self.store.keep();
         self.undo.steps.clear();
         self.undo.sb = Some(self.sb.clone());
+        self.undo.groups_before = None;
         let result = operation(self);
         if result.is_err() {
             self.roll_back();
@@ -45,9 +48,16 @@ impl Ext4 {
         if let Some(sb) = self.undo.sb.take() {
             self.sb = sb;
         }
+        if let Some(count) = self.undo.groups_before.take() {
+            self.groups.truncate(count);
+        }
         while let Some(step) = self.undo.steps.pop() {
             match step {
-                Step::Group(number, before) => self.groups[number as usize] = before,
+                Step::Group(number, before) => {
+                    if let Some(group) = self.groups.get_mut(number as usize) {
+                        *group = before;
+                    }
+                }
                 Step::DirAdded(number) => {
                     if let Some(dir) = self.dirs.remove(&number) {
                         self.reserved -= dir.reserved;

@@ -259,7 +259,7 @@ fn kernel_goes_on(root: &std::path::Path) {
 }
 
 fn layout(name: &str) {
-    let Some(base) = make(name, 96, &[]) else {
+    let Some(base) = make(name, 200, &[]) else {
         return;
     };
     let filled = base.mounted("rw", fill);

@@ -2,5 +2,9 @@
 //!
 //! Without `mke2fs` a test says so and passes; without the right to mount, the kernel's view is left out.
 
+mod grow;
+mod hostile;
+mod limits;
 mod matrix;
+mod random;
 mod support;

@@ -96,6 +96,10 @@ pub(super) fn make(layout: &str, mib: u64, more: &[&str]) -> Option<Base> {
     let image = dir.path().join("image");
     File::create(&image).unwrap().set_len(mib << 20).unwrap();
     let mut args = vec!["-q", "-F", "-t", "ext4", "-L", "root"];
+    // Without this, mke2fs takes 1024 bytes for a device as small as those of the tests.
+    if !options.contains(&"-b") && !more.contains(&"-b") {
+        args.extend(["-b", "4096", "-i", "16384"]);
+    }
     args.extend(options);
     args.extend(more);
     args.push(image.to_str().unwrap());
