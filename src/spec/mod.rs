@@ -18,7 +18,7 @@ pub use edits::{EditSpec, Payload, Wish, parse_edits};
 pub use inputs::{Inputs, Tree, TreeEntry, TreeKind};
 pub use owners::{OwnerRule, OwnerRules, parse_owners};
 pub use profile::{Profile, parse_profile};
-pub(crate) use reader::nearest;
+pub(crate) use reader::{list_words, nearest};
 pub use time::{TimeError, parse_time};
 
 use std::fmt;
