@@ -215,9 +215,12 @@ fn read_edit(node: &Node<'_>, dir: &Path) -> Result<Wish, SpecError> {
         "put" => Wish::Put {
             at: not_the_root(&subject, at()?)?,
             payload: payload(&fields, dir)?,
-            attributes: attributes(&fields)?,
+            attributes: attributes(&fields, &at()?)?,
             xattrs: match fields.get("xattrs")? {
-                Some(map) => xattrs(&map)?,
+                Some(map) => {
+                    on_root(&map, at()?, "extended attributes")?;
+                    xattrs(&map)?
+                }
                 None => Vec::new(),
             },
             sparse: flag(&fields, "sparse")?,
@@ -229,7 +232,7 @@ fn read_edit(node: &Node<'_>, dir: &Path) -> Result<Wish, SpecError> {
         "tree" => tree(&fields, at()?, dir)?,
         "dir" => Wish::Op(Op::Dir {
             at: at()?,
-            attributes: attributes(&fields)?,
+            attributes: attributes(&fields, &at()?)?,
         }),
         "symlink" => {
             let to = fields.need("to")?;
@@ -241,7 +244,7 @@ fn read_edit(node: &Node<'_>, dir: &Path) -> Result<Wish, SpecError> {
             Wish::Op(Op::Symlink {
                 at: on_root(&subject, at()?, "symlinks")?,
                 to: target.to_owned(),
-                attributes: attributes(&fields)?,
+                attributes: attributes(&fields, &at()?)?,
             })
         }
         "hardlink" => Wish::Op(Op::Hardlink {
@@ -319,7 +322,12 @@ fn owner(node: &Node<'_>) -> Result<Owner, SpecError> {
     node.parse(OWNER)
 }
 
-fn attributes(fields: &Fields<'_>) -> Result<Attributes, SpecError> {
+fn attributes(fields: &Fields<'_>, at: &ImagePath) -> Result<Attributes, SpecError> {
+    for (key, what) in [("mode", "modes"), ("owner", "owners")] {
+        if let Some(node) = fields.get(key)? {
+            on_root(&node, at.clone(), what)?;
+        }
+    }
     Ok(Attributes {
         mode: fields.get("mode")?.as_ref().map(mode).transpose()?,
         owner: fields.get("owner")?.as_ref().map(owner).transpose()?,
