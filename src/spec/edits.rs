@@ -369,8 +369,15 @@ pub(super) fn host_path(node: &Node<'_>, dir: &Path) -> Result<PathBuf, SpecErro
     if text.is_empty() || text.contains('\0') {
         return Err(node.error("the path is empty"));
     }
-    let path = Path::new(text);
-    Ok(dir.join(path.strip_prefix("./").unwrap_or(path)))
+    Ok(join_host(dir, text))
+}
+
+/// `./x` is shown as `x`.
+pub(super) fn join_host(dir: &Path, text: &str) -> PathBuf {
+    match text.strip_prefix("./").filter(|rest| !rest.is_empty()) {
+        Some(rest) => dir.join(rest),
+        None => dir.join(text),
+    }
 }
 
 fn tree(fields: &Fields<'_>, at: ImagePath, dir: &Path) -> Result<Wish, SpecError> {

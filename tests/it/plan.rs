@@ -4,11 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 
-use ceil_img::inputs::{NoMemo, Reading, read_cluster, read_edits, read_inputs};
-use ceil_img::plan::ClusterPlan;
+use ceil_img::inputs::{DigestMemo, NoMemo, Reading, read_cluster, read_edits, read_inputs};
+use ceil_img::plan::{ClusterPlan, FileStamp};
 use ceil_img::planner;
 use ceil_img::report::NoReport;
+use ceil_img::values::Digest;
 
 const READING: Reading<'_> = Reading {
     memo: &NoMemo,
@@ -138,7 +140,7 @@ fn contradictions_name_both_lines() {
         ),
         (
             "- {put: 'root:/a', from: .}\n",
-            "e.yaml:1: `` is a folder; use `tree` to lay a folder over the image",
+            "e.yaml:1: `.` is a folder; use `tree` to lay a folder over the image",
         ),
         (
             "- {tree: 'root:/a', from: e.yaml}\n",
@@ -220,4 +222,62 @@ fn built_in_profiles_can_be_planned() {
     assert_eq!(plan.nodes[1].epoch.secs, 1_735_689_600);
     let id = &plan.nodes[0].identity.instance_id;
     assert_eq!(*id, format!("c-one-{}", &plan.nodes[0].digest.hex()[..12]));
+}
+
+/// Counts what it is asked, and knows what it was told.
+#[derive(Default)]
+struct Memo {
+    known: Mutex<Vec<(FileStamp, Digest)>>,
+    hits: Mutex<usize>,
+}
+
+impl DigestMemo for Memo {
+    fn get(&self, _: &Path, stamp: &FileStamp) -> Option<Digest> {
+        let known = self.known.lock().expect("lock");
+        let found = known.iter().find(|(s, _)| s == stamp).map(|(_, d)| d.clone());
+        *self.hits.lock().expect("lock") += usize::from(found.is_some());
+        found
+    }
+
+    fn put(&self, _: &Path, stamp: &FileStamp, digest: &Digest) {
+        self.known.lock().expect("lock").push((*stamp, digest.clone()));
+    }
+}
+
+/// Many files on two threads have the digests that `sha256sum` has, each is hashed once, and the second time
+/// the memory answers.
+#[test]
+fn payloads_are_hashed_once_and_right() {
+    let dir = tempfile::tempdir().expect("dir");
+    let tree = dir.path().join("tree");
+    fs::create_dir(&tree).expect("dir");
+    for i in 0..40u32 {
+        fs::write(tree.join(format!("f{i}")), vec![i as u8; (i * 9973) as usize]).expect("write");
+    }
+    let text = "- {tree: 'root:/a', from: tree}\n- {put: 'root:/b', from: tree/f7}\n";
+    fs::write(dir.path().join("e.yaml"), text).expect("write");
+    let memo = Memo::default();
+    let reading = Reading {
+        memo: &memo,
+        reporter: &NoReport,
+    };
+    let (_, inputs) = read_edits(&dir.path().join("e.yaml"), reading).expect("read");
+    assert_eq!(
+        (
+            memo.known.lock().expect("lock").len(),
+            *memo.hits.lock().expect("lock")
+        ),
+        (40, 0)
+    );
+    let (_, again) = read_edits(&dir.path().join("e.yaml"), reading).expect("read");
+    assert_eq!(*memo.hits.lock().expect("lock"), 40);
+    assert_eq!(inputs.files, again.files);
+    for (path, content) in &inputs.files {
+        let out = Command::new("sha256sum").arg(path).output().expect("sha256sum");
+        let out = String::from_utf8(out.stdout).expect("text");
+        assert_eq!(
+            out.split_whitespace().next(),
+            Some(content.digest().hex().as_str())
+        );
+    }
 }
