@@ -186,6 +186,10 @@ fn mistakes_of_a_profile() {
             "p.yaml:1:43: config-txt[0].unset[0]: `gpu_mem` is set and unset",
         ),
         (
+            "config-txt: [{set: {gpu_mem: \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}}]\n",
+            "p.yaml:1:30: config-txt[0].set.gpu_mem: a line of config.txt has 98 characters at most",
+        ),
+        (
             "output: {format: zip}\n",
             "p.yaml:1:18: output.format: `zip` is not an output format; write `img`, `img.xz`, `img.zst`, `img.gz` or `none`",
         ),

@@ -146,10 +146,10 @@ pub(in crate::spec) fn config_txt(node: &Node<'_>) -> Result<Op, SpecError> {
             config_key(&node, key)?;
             if matches!(node.value.kind, yaml::Kind::List(_)) {
                 for item in node.list("a list of values")? {
-                    set.push((key.to_owned(), config_value(&item)?));
+                    set.push((key.to_owned(), config_value(&item, key)?));
                 }
             } else {
-                set.push((key.to_owned(), config_value(&node)?));
+                set.push((key.to_owned(), config_value(&node, key)?));
             }
         }
     }
@@ -175,16 +175,17 @@ fn config_key(node: &Node<'_>, key: &str) -> Result<(), SpecError> {
     Ok(())
 }
 
-fn config_value(node: &Node<'_>) -> Result<String, SpecError> {
+fn config_value(node: &Node<'_>, key: &str) -> Result<String, SpecError> {
     let text = node.scalar("a value")?;
     if text.chars().any(char::is_control) {
         return Err(node.error("a value of config.txt is one line"));
     }
-    // The firmware drops the rest of a longer line.
-    if text.len() > 90 {
+    let text = text.trim();
+    // Longer lines are cut by the firmware (config.txt documentation, "line length").
+    if key.len() + 1 + text.len() > 98 {
         return Err(node.error("a line of config.txt has 98 characters at most"));
     }
-    Ok(text.trim().to_owned())
+    Ok(text.to_owned())
 }
 
 pub(super) fn fstab(node: &Node<'_>) -> Result<Op, SpecError> {
