@@ -147,7 +147,7 @@ impl Builder<'_> {
                 &self.facts.pretty_name
             };
             return Err(Failure::Refused(format!(
-                "no way to set a fixed address on {name} is known; supported are cloud-init with a seed on the boot volume, NetworkManager, systemd-networkd and dhcpcd; use `address: dhcp` with a reservation, or put the files yourself"
+                "no way to set a fixed address on {name} is known; supported are cloud-init with a seed on the boot volume, NetworkManager, systemd-networkd and dhcpcd; use `address: dhcp` with a reservation or with network files among the edits"
             )));
         };
         if let Op::Put { at, .. } = &op

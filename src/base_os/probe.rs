@@ -1,5 +1,5 @@
 use crate::edit::amend::{FstabEntry, parse_fstab, parse_os_release};
-use crate::fs::{Follow, FsError, FsResult, NodeKind, Volume, resolve};
+use crate::fs::{Follow, FsError, FsResult, NodeKind, Stat, Volume, resolve};
 
 use super::{Arch, BaseFacts, CloudInit, NetworkManager, Seed};
 
@@ -42,17 +42,27 @@ pub fn probe(boot: &dyn Volume, root: &dyn Volume) -> FsResult<BaseFacts> {
     })
 }
 
-/// The file behind a path, through the image's own links; `None` when there is none.
-fn file(volume: &dyn Volume, path: &str) -> FsResult<Option<(Vec<u8>, u64)>> {
-    let path = match resolve(volume, path.as_bytes(), Follow::Last) {
+/// The node behind a path, through the image's own links; `None` when there is none.
+fn node(volume: &dyn Volume, path: &str, follow: Follow) -> FsResult<Option<(Vec<u8>, Stat)>> {
+    let path = match resolve(volume, path.as_bytes(), follow) {
         Ok(path) => path,
         Err(FsError::NotADirectory(_) | FsError::SymlinkLoop(_) | FsError::NotFound(_)) => return Ok(None),
         Err(e) => return Err(e),
     };
-    Ok(volume
-        .stat(&path)?
-        .filter(|stat| stat.kind == NodeKind::File)
-        .map(|stat| (path, stat.size)))
+    Ok(volume.stat(&path)?.map(|stat| (path, stat)))
+}
+
+/// A regular file and its length.
+fn file(volume: &dyn Volume, path: &str) -> FsResult<Option<(Vec<u8>, u64)>> {
+    Ok(node(volume, path, Follow::Last)?
+        .filter(|(_, stat)| stat.kind == NodeKind::File)
+        .map(|(path, stat)| (path, stat.size)))
+}
+
+fn dir(volume: &dyn Volume, path: &str) -> FsResult<Option<Vec<u8>>> {
+    Ok(node(volume, path, Follow::Last)?
+        .filter(|(_, stat)| stat.kind == NodeKind::Dir)
+        .map(|(path, _)| path))
 }
 
 fn exists(volume: &dyn Volume, path: &str) -> FsResult<bool> {
@@ -112,9 +122,12 @@ fn boot_mount(root: &dyn Volume, fstab: &[FstabEntry]) -> FsResult<String> {
     if let Some(entry) = listed {
         return Ok(entry.mount.trim_end_matches('/').to_owned());
     }
-    let firmware = resolve(root, b"/boot/firmware", Follow::Last)?;
-    let is_dir = root.stat(&firmware)?.is_some_and(|s| s.kind == NodeKind::Dir);
-    Ok(if is_dir { "/boot/firmware" } else { "/boot" }.to_owned())
+    Ok(if dir(root, "/boot/firmware")?.is_some() {
+        "/boot/firmware"
+    } else {
+        "/boot"
+    }
+    .to_owned())
 }
 
 /// The firmware reads `os_prefix` + `cmdline`, both settings of config.txt.
@@ -145,11 +158,7 @@ fn network(root: &dyn Volume) -> FsResult<NetworkManager> {
     const ENABLED: &str = "/etc/systemd/system/multi-user.target.wants";
     // A unit counts as enabled by its link, whether or not the link's target is there.
     let enabled = |unit: &str| -> FsResult<bool> {
-        match resolve(root, format!("{ENABLED}/{unit}").as_bytes(), Follow::Parents) {
-            Ok(path) => Ok(root.stat(&path)?.is_some()),
-            Err(FsError::NotADirectory(_)) => Ok(false),
-            Err(e) => Err(e),
-        }
+        Ok(node(root, &format!("{ENABLED}/{unit}"), Follow::Parents)?.is_some())
     };
     if exists(root, "/usr/sbin/NetworkManager")? && enabled("NetworkManager.service")? {
         return Ok(NetworkManager::NetworkManager);
@@ -193,11 +202,8 @@ fn version(root: &dyn Volume) -> FsResult<Option<String>> {
 /// Where NoCloud looks. Of several settings the last counts, as cloud-init merges its files in the order of names.
 fn seed(boot: &dyn Volume, root: &dyn Volume, boot_mount: &str) -> FsResult<Option<Seed>> {
     let mut files = vec!["/etc/cloud/cloud.cfg".to_owned()];
-    if root
-        .stat(b"/etc/cloud/cloud.cfg.d")?
-        .is_some_and(|s| s.kind == NodeKind::Dir)
-    {
-        for entry in root.read_dir(b"/etc/cloud/cloud.cfg.d")? {
+    if let Some(dir) = dir(root, "/etc/cloud/cloud.cfg.d")? {
+        for entry in root.read_dir(&dir)? {
             let name = String::from_utf8_lossy(&entry.name).into_owned();
             if name.ends_with(".cfg") {
                 files.push(format!("/etc/cloud/cloud.cfg.d/{name}"));
@@ -227,8 +233,10 @@ fn seed(boot: &dyn Volume, root: &dyn Volume, boot_mount: &str) -> FsResult<Opti
         return Ok(Some(Seed::Boot { dir: "/".to_owned() }));
     }
     let link = |name: &str| -> FsResult<bool> {
-        let path = format!("{SEED_LINKS}/{name}").into_bytes();
-        if root.stat(&path)?.is_none_or(|s| s.kind != NodeKind::Symlink) {
+        let Some((path, stat)) = node(root, &format!("{SEED_LINKS}/{name}"), Follow::Parents)? else {
+            return Ok(false);
+        };
+        if stat.kind != NodeKind::Symlink {
             return Ok(false);
         }
         let target = format!("{boot_mount}/{name}");

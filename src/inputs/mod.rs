@@ -16,7 +16,7 @@ use crate::plan::Origin;
 use crate::report::Reporter;
 use crate::spec::{
     ClusterSpec, EditSpec, Inputs, NodeSpec, Payload, Profile, SpecError, Tree, TreeEntry, TreeKind, Wish,
-    nearest, parse_cluster, parse_edits, parse_owners, parse_profile,
+    list_words, nearest, parse_cluster, parse_edits, parse_owners, parse_profile,
 };
 
 /// Profiles that are compiled in; a file of the same name in a profile folder comes first.
@@ -58,18 +58,14 @@ pub enum InputError {
         why: String,
     },
     /// A node names a profile that is nowhere.
-    #[error("{origin}: there is no profile `{name}`{hint}; the profiles are {known} (searched: {searched})")]
+    #[error("{origin}: there is no profile `{name}`{advice}")]
     NoProfile {
         /// Who asked for it.
         origin: Origin,
         /// The name.
         name: String,
-        /// The nearest name, as a question.
-        hint: String,
-        /// The names that exist.
-        known: String,
-        /// The folders.
-        searched: String,
+        /// The nearest name, the names that exist, and where they were looked for.
+        advice: String,
     },
 }
 
@@ -198,21 +194,19 @@ fn read_profile(cluster: &ClusterSpec, node: &NodeSpec) -> Result<Profile, Input
     }
     let known = profile_names(cluster)?;
     let hint = nearest(name, known.keys().map(String::as_str));
+    let searched: String = cluster
+        .profiles
+        .iter()
+        .map(|d| format!("`{}`, ", d.display()))
+        .collect();
     Err(InputError::NoProfile {
         origin: node.profile_origin.clone(),
         name: name.clone(),
-        hint: hint.map_or(String::new(), |n| format!(", did you mean `{n}`?")),
-        known: known
-            .keys()
-            .map(|n| format!("`{n}`"))
-            .collect::<Vec<_>>()
-            .join(", "),
-        searched: cluster
-            .profiles
-            .iter()
-            .map(|d| format!("`{}`, ", d.display()))
-            .collect::<String>()
-            + "built-in",
+        advice: format!(
+            "{}; the profiles are {} (searched: {searched}built-in)",
+            hint.map_or(String::new(), |n| format!(", did you mean `{n}`?")),
+            list_words(known.keys().map(String::as_str)),
+        ),
     })
 }
 

@@ -186,6 +186,10 @@ fn mistakes_of_a_profile() {
             "p.yaml:1:43: config-txt[0].unset[0]: `gpu_mem` is set and unset",
         ),
         (
+            "config-txt: [{set: {gpu_mem: \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}}]\n",
+            "p.yaml:1:30: config-txt[0].set.gpu_mem: a line of config.txt has 98 characters at most",
+        ),
+        (
             "output: {format: zip}\n",
             "p.yaml:1:18: output.format: `zip` is not an output format; write `img`, `img.xz`, `img.zst`, `img.gz` or `none`",
         ),
@@ -315,9 +319,65 @@ fn mistakes_of_edits() {
             "- {tree: 'root:/', from: o, owners: [{path: '../x', owner: '0:0'}]}\n",
             "e.yaml:1:45: edits[0].owners[0].path: `../x` is not a pattern below the tree: `..` is not allowed",
         ),
+        (
+            "- {put: 'boot:/x', content: y, mode: '0644'}\n",
+            "e.yaml:1:38: edits[0].mode: the boot volume is FAT, which has no modes",
+        ),
+        (
+            "- {dir: 'boot:/x', owner: '0:0'}\n",
+            "e.yaml:1:27: edits[0].owner: the boot volume is FAT, which has no owners",
+        ),
+        (
+            "- {put: 'boot:/x', content: y, xattrs: {user.a: b}}\n",
+            "e.yaml:1:40: edits[0].xattrs: the boot volume is FAT, which has no extended attributes",
+        ),
     ];
     for (text, expected) in cases {
         let error = parse_edits("e.yaml", Path::new(""), text).expect_err(text);
         assert_eq!(error.to_string(), expected, "for:\n{text}");
+    }
+}
+
+#[test]
+fn an_alias_bomb_is_refused() {
+    let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for i in 1..12 {
+        let item = format!("*a{}", i - 1);
+        text += &format!("a{i}: &a{i} [{}]\n", [item.as_str(); 10].join(", "));
+    }
+    let error = yaml::parse("bomb.yaml", &text).expect_err("bomb");
+    assert!(
+        error
+            .to_string()
+            .ends_with("the file holds more than 100000 values"),
+        "{error}"
+    );
+}
+
+#[test]
+fn deep_nesting_is_refused() {
+    for text in ["[".repeat(100_000), "{a: ".repeat(50_000), "- ".repeat(50_000)] {
+        assert!(yaml::parse("deep.yaml", &text).is_err());
+    }
+}
+
+#[test]
+fn anchors_and_merge_keys_work() {
+    let text = "cluster: {name: c}\nnodes:\n  - &n {name: one, profile: minimal}\n  - {<<: *n, name: two}\n";
+    let cluster = parse_cluster("cluster.yaml", Path::new(""), text).expect("cluster");
+    assert_eq!(
+        (cluster.nodes[1].name.as_str(), cluster.nodes[1].profile.as_str()),
+        ("two", "minimal")
+    );
+}
+
+proptest::proptest! {
+    /// Whatever the text, reading ends with a value or an error.
+    #[test]
+    fn any_text_is_read_or_refused(text in "([a-z]{1,3}|put|edits|nodes|cluster|[-:{}\\[\\],&*!|>'\"#?<\n\t ]|0x|é|\u{feff}|\r\n){0,60}") {
+        let _ = parse_cluster("f", Path::new(""), &text);
+        let _ = parse_profile("f", Path::new(""), &text);
+        let _ = parse_edits("f", Path::new(""), &text);
+        let _ = parse_owners("f", &text);
     }
 }

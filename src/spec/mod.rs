@@ -1,7 +1,32 @@
 //! What the user wrote, checked: the cluster file, profiles and lists of edits.
 //!
 //! Every function here is pure: text in, values out. Payload files, overlay trees and templates are only named;
-//! [`crate::inputs`] reads them into [`Inputs`]. This room knows the file formats of ours. It must not know
+//! [`crate::inputs`] reads them into [`Inputs`].
+//!
+//! ```yaml
+//! # cluster.yaml
+//! cluster: {name: ceil, domain: ceil.internal}
+//! network: {gateway: 10.11.0.1, dns: [10.11.0.1]}    # for nodes with a fixed address
+//! profiles: [profiles]                               # folders, searched before the built-in profiles
+//! epoch: 2025-01-01                                  # the time of every new file
+//! nodes:
+//!   - {name: one, profile: demo, address: 10.11.0.101/24}
+//!   - {name: two, profile: demo, address: dhcp, hostname: ceil-two, base: ./other.img.xz}
+//! ```
+//!
+//! ```yaml
+//! # profiles/demo.yaml
+//! base: {url: "https://example.org/os.img.xz", sha256: 9ebe1529…}
+//! kernel-args: {add: [cgroup_enable=memory], remove: [quiet]}
+//! config-txt: [{section: all, set: {gpu_mem: 16}}]
+//! edits:
+//!   - {put: "root:/etc/motd", content: "hello\n", mode: "0644", owner: "0:0"}
+//!   - {tree: "root:/", from: ../overlays/base}
+//! reserve: 64MiB
+//! output: {format: img.xz}
+//! ```
+//!
+//! This room knows the file formats of ours. It must not know
 //! images or the network, and it reads no file.
 
 mod cluster;
@@ -17,8 +42,8 @@ pub use cluster::{ClusterSpec, Network, NodeSpec, parse_cluster};
 pub use edits::{EditSpec, Payload, Wish, parse_edits};
 pub use inputs::{Inputs, Tree, TreeEntry, TreeKind};
 pub use owners::{OwnerRule, OwnerRules, parse_owners};
-pub use profile::{Profile, parse_profile};
-pub(crate) use reader::nearest;
+pub use profile::{Profile, parse_base, parse_profile};
+pub(crate) use reader::{list_words, nearest};
 pub use time::{TimeError, parse_time};
 
 use std::fmt;

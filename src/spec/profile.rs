@@ -1,9 +1,9 @@
 use std::path::Path;
 
-use crate::plan::{BasePlace, BaseRef, Op, OutputFormat};
+use crate::plan::{BasePlace, BaseRef, Op, Origin, OutputFormat};
 use crate::values::{ByteSize, Digest, DigestKind};
 
-use super::edits::{config_txt, host_path, kernel_args, origin, read_edits};
+use super::edits::{config_txt, host_path, join_host, kernel_args, origin, read_edits};
 use super::reader::Node;
 use super::{EditSpec, SpecError, Wish, yaml};
 
@@ -152,22 +152,50 @@ pub(super) fn base(node: &Node<'_>, dir: &Path) -> Result<BaseRef, SpecError> {
     Ok(base)
 }
 
+/// A base from a word of the command line: a catalog name, an address, or a path as the shell gave it.
+///
+/// # Errors
+/// A sentence about what is wrong with the word.
+pub fn parse_base(text: &str) -> Result<BaseRef, String> {
+    Ok(BaseRef {
+        place: base_place(text, Path::new(""))?,
+        sha256: None,
+        sha512: None,
+        raw_sha256: None,
+        checksum_url: None,
+        origin: Origin {
+            file: "--base".to_owned(),
+            line: 0,
+        },
+    })
+}
+
 fn place(node: &Node<'_>, dir: &Path) -> Result<BasePlace, SpecError> {
-    let text = node.text("a catalog name, an address or a path")?;
+    base_place(node.text("a catalog name, an address or a path")?, dir).map_err(|e| node.error(e))
+}
+
+/// What has a scheme is an address, what has a slash or names an image file is a path, the rest is a name.
+fn base_place(text: &str, dir: &Path) -> Result<BasePlace, String> {
     if text.contains("://") {
-        return url(node).map(BasePlace::Url);
+        return check_url(text).map(BasePlace::Url);
+    }
+    if text.contains('\0') {
+        return Err("a path holds no NUL byte".to_owned());
     }
     if text.contains('/') || text.contains(".img") {
-        return host_path(node, dir).map(BasePlace::Path);
+        return Ok(BasePlace::Path(join_host(dir, text)));
     }
     if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(node.error(format!("`{}` is not a name of the catalog", text.escape_debug())));
+        return Err(format!("`{}` is not a name of the catalog", text.escape_debug()));
     }
     Ok(BasePlace::Name(text.to_owned()))
 }
 
 fn url(node: &Node<'_>) -> Result<String, SpecError> {
-    let text = node.text("an address")?;
+    check_url(node.text("an address")?).map_err(|e| node.error(e))
+}
+
+fn check_url(text: &str) -> Result<String, String> {
     let host = text
         .strip_prefix("https://")
         .or_else(|| text.strip_prefix("http://"));
@@ -175,9 +203,35 @@ fn url(node: &Node<'_>) -> Result<String, SpecError> {
         Some(host) if !host.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control()) => {
             Ok(text.to_owned())
         }
-        _ => Err(node.error(format!(
+        _ => Err(format!(
             "`{}` is not an address; it begins with `https://` or `http://`",
             text.escape_debug()
-        ))),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_a_name_an_address_or_a_path() {
+        let path = |p: &str| BasePlace::Path(p.into());
+        for (text, place) in [
+            ("demo", BasePlace::Name("demo".to_owned())),
+            (
+                "https://x/a.img.xz",
+                BasePlace::Url("https://x/a.img.xz".to_owned()),
+            ),
+            ("../a/b.img.xz", path("../a/b.img.xz")),
+            ("/a/b", path("/a/b")),
+            ("b.img", path("b.img")),
+            ("./b", path("b")),
+        ] {
+            assert_eq!(parse_base(text).map(|b| b.place), Ok(place), "{text}");
+        }
+        for text in ["", "a b", "ftp://x/", "https://"] {
+            assert!(parse_base(text).is_err(), "{text}");
+        }
     }
 }

@@ -235,6 +235,8 @@ impl<'a, P: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Builder<'a, P
     fn map(&mut self, start: Mark) -> Result<Vec<(Key, Value)>, SpecError> {
         let mut entries: Vec<(Key, Value)> = Vec::new();
         let mut merged = Vec::new();
+        // The line of each key: looking through the entries would take quadratic time.
+        let mut seen: BTreeMap<String, u64> = BTreeMap::new();
         loop {
             let key = match self.next()? {
                 None => return Err(self.error(start, "this map does not end")),
@@ -253,14 +255,15 @@ impl<'a, P: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Builder<'a, P
                 self.merge(value, &mut merged)?;
                 continue;
             }
-            if let Some((first, _)) = entries.iter().find(|(k, _)| k.text == text) {
-                let message = format!("the key stands twice; the first is on line {}", first.mark.line);
+            if let Some(first) = seen.insert(text.clone(), key_mark.line) {
+                let message = format!("the key stands twice; the first is on line {first}");
                 return Err(SpecError::new(self.file, key_mark, &text, &message));
             }
             entries.push((Key { text, mark: key_mark }, value));
         }
         for (key, value) in merged {
-            if !entries.iter().any(|(k, _)| k.text == key.text) {
+            if !seen.contains_key(&key.text) {
+                seen.insert(key.text.clone(), key.mark.line);
                 entries.push((key, value));
             }
         }

@@ -9,5 +9,6 @@ mod bases;
 mod docs;
 mod fat;
 mod pipeline;
+mod plan;
 mod support;
 mod walls;
