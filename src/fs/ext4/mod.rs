@@ -22,7 +22,9 @@ mod grow;
 mod htree;
 mod inode;
 mod journal;
+mod mkfs;
 mod nodes;
+mod orphan;
 mod reader;
 mod store;
 mod superblock;
@@ -36,12 +38,13 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{FsError, FsResult};
+use super::{FsError, FsResult, NodeKind};
 use crate::disk::BlockIo;
 use dir::Directory;
 use format::{EXT4_SUPER_MAGIC, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, sb};
 use group::Group;
 use reader::DirCache;
+pub use mkfs::{Ext4Features, Ext4Options, format};
 use store::Store;
 use superblock::Superblock;
 

@@ -3,4 +3,5 @@
 //! Without `mke2fs` a test says so and passes; without the right to mount, the kernel's view is left out.
 
 mod matrix;
+mod mkfs;
 mod support;
