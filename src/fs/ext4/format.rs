@@ -19,9 +19,14 @@ pub(crate) mod sb {
     pub(crate) const LOG_BLOCK_SIZE: usize = 0x18;
     pub(crate) const LOG_CLUSTER_SIZE: usize = 0x1C;
     pub(crate) const BLOCKS_PER_GROUP: usize = 0x20;
+    pub(crate) const CLUSTERS_PER_GROUP: usize = 0x24;
     pub(crate) const INODES_PER_GROUP: usize = 0x28;
+    pub(crate) const WTIME: usize = 0x30;
+    pub(crate) const MAX_MNT_COUNT: usize = 0x36;
     pub(crate) const MAGIC: usize = 0x38;
     pub(crate) const STATE: usize = 0x3A;
+    pub(crate) const ERRORS: usize = 0x3C;
+    pub(crate) const LASTCHECK: usize = 0x40;
     pub(crate) const CREATOR_OS: usize = 0x48;
     pub(crate) const REV_LEVEL: usize = 0x4C;
     pub(crate) const FIRST_INO: usize = 0x54;
@@ -38,15 +43,23 @@ pub(crate) mod sb {
     pub(crate) const LAST_ORPHAN: usize = 0xE8;
     pub(crate) const HASH_SEED: usize = 0xEC;
     pub(crate) const DEF_HASH_VERSION: usize = 0xFC;
+    pub(crate) const JNL_BACKUP_TYPE: usize = 0xFD;
     pub(crate) const DESC_SIZE: usize = 0xFE;
+    pub(crate) const DEFAULT_MOUNT_OPTS: usize = 0x100;
+    pub(crate) const MKFS_TIME: usize = 0x108;
+    /// Copy of the journal's `i_block` and size: 17 words.
+    pub(crate) const JNL_BLOCKS: usize = 0x10C;
     pub(crate) const BLOCKS_COUNT_HI: usize = 0x150;
     pub(crate) const R_BLOCKS_COUNT_HI: usize = 0x154;
     pub(crate) const FREE_BLOCKS_COUNT_HI: usize = 0x158;
+    pub(crate) const MIN_EXTRA_ISIZE: usize = 0x15C;
     pub(crate) const WANT_EXTRA_ISIZE: usize = 0x15E;
     pub(crate) const FLAGS: usize = 0x160;
+    pub(crate) const LOG_GROUPS_PER_FLEX: usize = 0x174;
     pub(crate) const CHECKSUM_TYPE: usize = 0x175;
     pub(crate) const OVERHEAD_CLUSTERS: usize = 0x248;
     pub(crate) const CHECKSUM_SEED: usize = 0x270;
+    pub(crate) const ORPHAN_FILE_INUM: usize = 0x280;
     pub(crate) const CHECKSUM: usize = 0x3FC;
 }
 

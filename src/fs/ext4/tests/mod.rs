@@ -6,5 +6,6 @@ mod grow;
 mod hostile;
 mod limits;
 mod matrix;
+mod mkfs;
 mod random;
 mod support;
