@@ -72,10 +72,10 @@ pub enum Difference {
         path: String,
         /// As it is in the first image.
         #[serde(skip_serializing_if = "Option::is_none")]
-        old: Option<Side>,
+        old: Option<Box<Side>>,
         /// As it is in the second image.
         #[serde(skip_serializing_if = "Option::is_none")]
-        new: Option<Side>,
+        new: Option<Box<Side>>,
     },
     /// Of a property of the table or of a volume.
     Property {
@@ -240,7 +240,7 @@ fn one_sided(
     found: &mut Vec<Difference>,
 ) -> Result<(), DiffError> {
     let mut push = |path: &[u8], stat: &Stat| -> Result<(), DiffError> {
-        let side = Some(side(volume, path, stat, true)?);
+        let side = Some(Box::new(side(volume, path, stat, true)?));
         let (old, new) = match change {
             Change::Removed => (side, None),
             _ => (None, side),
@@ -278,8 +278,8 @@ fn attributes(
     found.push(Difference::Path {
         change: Change::Changed,
         path: format!("{name}:{}", show(path)),
-        old: Some(side(old, path, &a, true)?),
-        new: Some(side(new, path, &b, true)?),
+        old: Some(Box::new(side(old, path, &a, true)?)),
+        new: Some(Box::new(side(new, path, &b, true)?)),
     });
     Ok(())
 }

@@ -228,7 +228,8 @@ impl Image {
     /// Reading failed, or a file system's bitmaps are damaged.
     pub fn used_ranges(&self, block: u64) -> Result<Vec<Range<u64>>, ImageError> {
         let len = BlockIo::len(&*self.overlay);
-        let mut used: Vec<Range<u64>> = vec![0..len.min(1 << 20)];
+        let mut used: Vec<Range<u64>> = Vec::new();
+        used.push(0..len.min(1 << 20));
         let mut partitions: Vec<&Partition> = self.table.partitions.iter().collect();
         partitions.sort_by_key(|p| p.start);
         let mut outside = 0;

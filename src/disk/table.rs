@@ -165,7 +165,9 @@ impl Table {
         let end = partition
             .start
             .checked_add(len)
-            .filter(|end| len % SECTOR == 0 && end.checked_add(self.tail()).is_some_and(|e| e <= io.len()))
+            .filter(|end| {
+                len.is_multiple_of(SECTOR) && end.checked_add(self.tail()).is_some_and(|e| e <= io.len())
+            })
             .ok_or_else(|| {
                 TableError::Damaged(format!("{len} bytes is no legal length for partition {number}"))
             })?;

@@ -171,7 +171,7 @@ fn make_room(image: &mut Image, edits: &[Edit], places: &Places, reserve: u64) -
             })?
             .space();
         let still = grow::Wish { by: 0, ..wish };
-        by = grow::decide(&space, &need, &still).max(0);
+        by = grow::decide(&space, &need, &still);
         debug_assert_eq!(by % GROW_STEP, 0);
     }
     Ok(grown)

@@ -320,6 +320,7 @@ mod tests {
             path,
             handle: Handle::Held(file),
             sparse: true,
+            digest: None,
         };
         let mut found = Vec::new();
         let mut at = 0;

@@ -5,20 +5,19 @@ use super::{DirEntry, FsError, FsResult, NodeKind, Stat, Volume, show};
 /// Directories nested deeper than this are taken for a loop in a damaged file system.
 const MAX_DEPTH: usize = 512;
 
+/// What [`walk`] calls for every node, with its full path.
+pub type Visit<'a, E> = &'a mut dyn FnMut(&[u8], &Stat) -> Result<(), E>;
+
 /// Visits every node below `top` (not `top` itself) in byte order of the full path, parents first.
 ///
 /// # Errors
 /// What the volume or `visit` answers; [`FsError::Damaged`] when directories are nested without end.
-pub fn walk<E: From<FsError>>(
-    volume: &dyn Volume,
-    top: &[u8],
-    visit: &mut dyn FnMut(&[u8], &Stat) -> Result<(), E>,
-) -> Result<(), E> {
+pub fn walk<E: From<FsError>>(volume: &dyn Volume, top: &[u8], visit: Visit<'_, E>) -> Result<(), E> {
     fn level<E: From<FsError>>(
         volume: &dyn Volume,
         path: &mut Vec<u8>,
         depth: usize,
-        visit: &mut dyn FnMut(&[u8], &Stat) -> Result<(), E>,
+        visit: Visit<'_, E>,
     ) -> Result<(), E> {
         if depth > MAX_DEPTH {
             return Err(FsError::Damaged(format!("directories nest without end at `{}`", show(path))).into());

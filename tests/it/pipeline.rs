@@ -9,13 +9,13 @@ use std::sync::atomic::AtomicBool;
 
 use ceil_img::bmap::BLOCK;
 use ceil_img::diff::{self, Change, Difference};
-use ceil_img::disk::{BlockIo, Bytes, Source};
+use ceil_img::disk::{Bytes, Source};
 use ceil_img::edit::{Places, apply};
 use ceil_img::emit::{Output, Request, emit};
 use ceil_img::image::Image;
 use ceil_img::plan::{Attributes, Content, Edit, GrowRule, Op, Origin, OutputFormat, Xattr};
 use ceil_img::report::NoReport;
-use ceil_img::values::{ByteSize, Mode, Owner, Timestamp};
+use ceil_img::values::{ByteSize, Mode, Owner, Timestamp, VolumeName};
 
 use crate::support::{bases, judge, tools};
 
@@ -140,6 +140,9 @@ fn list() -> Vec<Edit> {
             line: Some("LABEL=data /data ext4 defaults,nofail 0 2".to_owned()),
         }),
         put("boot:/A long name on the FAT.txt", b"text\n", 0o755),
+        edit(Op::Grow {
+            root: GrowRule::By(ByteSize(300 << 20)),
+        }),
     ];
     for i in 0..200 {
         edits.push(put(
@@ -235,6 +238,8 @@ fn every_family_is_edited_and_stays_sound() {
 
         let old = Image::open(Raw::open(&base.path)).unwrap();
         let new = Image::open(Raw::open(&out)).unwrap();
+        let root = |image: &Image| image.partition(VolumeName::Root).unwrap().len;
+        assert_eq!(root(&new), root(&old) + (300 << 20), "{}", base.family);
         let changed: Vec<(Change, String)> = diff::diff(&old, &new)
             .unwrap()
             .into_iter()
