@@ -70,12 +70,12 @@ impl Fetcher {
 
     fn bring(&self, kind: ObjectKind, request: &FetchRequest) -> Result<Got> {
         match &request.location {
-            Location::Path(path) => self.from_path(kind, path, &request.expected),
-            Location::Url(url) => self.from_url(kind, url, request),
+            Location::Path(path) => self.bring_path(kind, path, &request.expected),
+            Location::Url(url) => self.bring_url(kind, url, request),
         }
     }
 
-    fn from_path(&self, kind: ObjectKind, path: &Path, expected: &ChecksumPolicy) -> Result<Got> {
+    fn bring_path(&self, kind: ObjectKind, path: &Path, expected: &ChecksumPolicy) -> Result<Got> {
         let subject = path.display().to_string();
         let full = std::fs::canonicalize(path).map_err(|e| FetchError::io("opening", path, e))?;
         let file = File::open(&full).map_err(|e| FetchError::io("opening", path, e))?;
@@ -121,7 +121,7 @@ impl Fetcher {
         Ok(new(taken, alias, state))
     }
 
-    fn from_url(&self, kind: ObjectKind, url: &str, request: &FetchRequest) -> Result<Got> {
+    fn bring_url(&self, kind: ObjectKind, url: &str, request: &FetchRequest) -> Result<Got> {
         web_url(url)?;
         let expected = &request.expected;
         let key = wish_key(kind, url, expected);

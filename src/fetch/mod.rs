@@ -16,6 +16,7 @@ mod download;
 mod error;
 mod http;
 mod intake;
+mod prune;
 mod request;
 mod sink;
 mod source;
@@ -36,6 +37,7 @@ use std::time::Duration;
 
 pub use checksum::{ListedSum, pick_sum, read_sums};
 pub use error::{FetchError, Result};
+pub use prune::{CacheEntry, PruneOptions, Pruned};
 pub use request::{CachedFile, CachedImage, ChecksumPolicy, FetchRequest, Location, PublishedSums};
 pub use source::{FilePool, FileSource};
 pub use store::ObjectKind;
@@ -110,7 +112,7 @@ impl FetchOptions {
             patience: Patience::default(),
             cancel: Arc::new(AtomicBool::new(false)),
             threads: 0,
-            decode_memory: ByteSize(40 * ByteSize::MIB),
+            decode_memory: ByteSize(32 * ByteSize::MIB),
             max_raw: intake::DEFAULT_MAX_RAW,
             keep_downloads: false,
         }

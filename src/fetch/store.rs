@@ -90,7 +90,9 @@ pub(super) struct Store {
 
 /// A held lock; released when dropped, and by the system when the process dies.
 #[derive(Debug)]
-pub(super) struct Lock(#[allow(dead_code)] File);
+pub(super) struct Lock {
+    _file: File,
+}
 
 /// A file on its way into the cache. Removed when dropped before [`Store::keep`].
 #[derive(Debug)]
@@ -315,7 +317,7 @@ impl Store {
             .open(&path)
             .map_err(|e| FetchError::io("opening", &path, e))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Lock(file))),
+            Ok(()) => Ok(Some(Lock { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(e)) => Err(FetchError::io("locking", &path, e)),
         }

@@ -3,4 +3,5 @@
 mod cache;
 mod download;
 mod formats;
+mod prune;
 mod support;
