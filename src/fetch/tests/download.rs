@@ -85,6 +85,23 @@ fn a_broken_connection_is_continued_where_it_broke() {
 }
 
 #[test]
+fn the_format_is_known_even_when_its_first_bytes_come_alone() {
+    for name in ["xz", "gz", "zst", "bz2", "zip", "raw"] {
+        let raw = raw_image(LEN);
+        let data = pack(name, &raw);
+        let server = TestServer::start(move |r, turn| {
+            let reply = Reply::file(r, &data, "\"1\"");
+            if turn < 4 { reply.cut(1) } else { reply }
+        });
+        let image = Place::new()
+            .fetch_url(&server.url("/x"), none())
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(image.raw_digest, sha256sum(&raw), "{name}");
+        assert_eq!(image.format.to_string(), name);
+    }
+}
+
+#[test]
 fn the_next_run_continues_and_re_reads_nothing_from_the_network() {
     let (raw, data) = packed();
     let half = data.len() / 2;
