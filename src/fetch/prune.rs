@@ -143,13 +143,10 @@ impl Fetcher {
     }
 
     fn remove_leftovers(&self, pruned: &mut Pruned) -> Result<()> {
-        for dir in ["raw", "blob", "index"] {
-            for entry in self.entries_of(dir)? {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                let on_its_way = name.contains(".new-");
-                if on_its_way && !is_locked(&entry.path()) {
-                    remove_leftover(&entry, pruned)?;
-                }
+        for kind in [ObjectKind::Raw, ObjectKind::Blob] {
+            for (path, freed) in self.store.sweep(kind)? {
+                pruned.freed += freed;
+                pruned.leftovers.push(path);
             }
         }
         for entry in self.entries_of("part")? {
@@ -166,7 +163,8 @@ impl Fetcher {
     /// Records that lead nowhere any more.
     fn remove_stale_records(&self) -> Result<()> {
         for entry in self.entries_of("index")? {
-            if !entry.file_name().to_string_lossy().starts_with("from-") {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !name.starts_with("from-") || !name.ends_with(".json") {
                 continue;
             }
             let leads_somewhere = |alias: &Alias| {

@@ -130,7 +130,7 @@ fn leftovers_go_only_when_asked_and_nobody_works_on_them() {
         ..PruneOptions::default()
     };
     let pruned = place.fetcher().prune(&options).unwrap();
-    assert_eq!(pruned.leftovers.len(), 4, "{:?}", pruned.leftovers);
+    assert_eq!(pruned.leftovers.len(), 3, "{:?}", pruned.leftovers);
     assert_eq!(place.names("part"), ["busy.part"]);
     assert_eq!(place.names("raw"), [".new-2-2"]);
 }
@@ -144,4 +144,16 @@ fn an_age_in_the_future_prunes_everything_unused() {
         ..PruneOptions::default()
     };
     assert_eq!(place.fetcher().prune(&options).unwrap().objects.len(), 3);
+}
+
+#[test]
+fn what_a_killed_program_left_goes_with_the_next_use() {
+    let place = Place::new();
+    place.fetcher();
+    let dead = place.options.cache_dir.join("raw/.new-4711-0");
+    std::fs::write(&dead, vec![1; 1 << 20]).unwrap();
+    place
+        .fetch_path(&place.file("a.img", &raw_image(1 << 20)), none())
+        .unwrap();
+    assert!(!dead.exists());
 }
