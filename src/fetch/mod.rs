@@ -7,7 +7,8 @@
 //! The way in is one pass: bytes come from a file or the network, are hashed, decoded, hashed again and written by
 //! threads that overlap, through buffers of a few MiB.
 //!
-//! It must not know clusters, partitions or file systems. Only `http` speaks to the network, and only `store`
+//! Of the image room it knows the trait of readable bytes alone. It must not know clusters, partitions or file
+//! systems. Only `http` speaks to the network, and only `store`
 //! decides what lies where.
 
 mod bring;

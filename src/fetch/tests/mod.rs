@@ -4,4 +4,5 @@ mod cache;
 mod download;
 mod formats;
 mod prune;
+mod requests;
 mod support;
