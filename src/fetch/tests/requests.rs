@@ -104,6 +104,41 @@ fn a_published_sum_is_fetched_and_compared() {
 }
 
 #[test]
+fn what_was_taken_on_trust_is_compared_once_a_sum_is_named() {
+    let (_, data) = packed();
+    let digest = sha256sum(&data);
+    let server = TestServer::start(move |r, _| match r.target.as_str() {
+        "/good" => Reply::new(200, digest.hex().as_bytes()),
+        "/bad" => Reply::new(200, sha256sum(b"").hex().as_bytes()),
+        _ => Reply::file(r, &data, "\"1\""),
+    });
+    let place = Place::new();
+    let url = server.url("/x");
+    let with = |path: &str| ChecksumPolicy {
+        published: PublishedSums::Url(server.url(path)),
+        ..none()
+    };
+    assert_eq!(
+        place.fetch_url(&url, none()).unwrap().verified,
+        ChecksumState::Tofu
+    );
+    assert!(matches!(
+        place.fetch_url(&url, with("/bad")),
+        Err(FetchError::Mismatch { .. })
+    ));
+    let requests = server.requests().len();
+    for asked in [1, 1] {
+        let image = place.fetch_url(&url, with("/good")).unwrap();
+        assert_eq!(
+            (image.verified, image.from_cache),
+            (ChecksumState::Published, true)
+        );
+        // The sum is asked for once, the image not again.
+        assert_eq!(server.requests().len(), requests + asked);
+    }
+}
+
+#[test]
 fn what_vouches_for_a_download_is_told() {
     let (_, data) = packed();
     let digest = sha256sum(&data);
