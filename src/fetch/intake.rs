@@ -8,11 +8,14 @@ use std::rc::Rc;
 
 use super::error::{FetchError, Result};
 use super::sink::{PourError, PourOptions, Poured, pour};
-use super::store::{Held, ObjectKind};
-use super::unpack::{Format, SNIFF_LEN, decoder, image_problem};
+use super::store::{Held, Incoming, ObjectKind};
+use super::unpack::{Format, SNIFF_LEN, decoder, image_problem, read_full};
 use super::{Fetcher, zip};
 use crate::report::{Event, Step};
 use crate::values::{ByteSize, Digest, DigestKind, Hasher};
+
+/// Bytes read at a time.
+const BUFFER: usize = 256 << 10;
 
 /// What is taken in, and what it must be.
 #[derive(Debug)]
@@ -112,7 +115,7 @@ impl Fetcher {
             fault: None,
         }));
         let mut input = BufReader::with_capacity(
-            256 << 10,
+            BUFFER,
             Meter {
                 inner: input,
                 fetcher: self,
@@ -120,11 +123,22 @@ impl Fetcher {
                 state: Rc::clone(&state),
             },
         );
-        let result = self.unpack(&mut input, intake, &state);
+        // A connection may bring its first bytes one by one; the format shows only in several of them.
+        let mut head = vec![0; SNIFF_LEN];
+        let filled = read_full(&mut input, &mut head);
+        head.truncate(*filled.as_ref().unwrap_or(&0));
+        let image = intake.kind == ObjectKind::Raw;
+        let looks_good = !image || image_problem(&head).is_none();
+        let format = if image { Format::of(&head) } else { Format::Raw };
+        let mut input = io::Cursor::new(head).chain(input);
+        let result = match filled {
+            Ok(_) => self.unpack(&mut input, format, looks_good, intake, &state),
+            Err(e) => Err(damaged(intake, &e)),
+        };
         if let Some(fault) = state.borrow_mut().fault.take() {
             return Err(fault);
         }
-        let (format, new, poured) = match result {
+        let (new, poured) = match result {
             Ok(done) => done,
             Err(e) => return Err(self.judge_failure(e, &mut input, intake, &state)),
         };
@@ -160,17 +174,12 @@ impl Fetcher {
     fn unpack<R: BufRead>(
         &self,
         input: &mut R,
+        format: Format,
+        looks_good: bool,
         intake: &Intake<'_>,
         state: &RefCell<MeterState>,
-    ) -> Result<(Format, super::store::Incoming, Poured)> {
-        let damaged = |e: io::Error| FetchError::Damaged {
-            subject: intake.subject.to_owned(),
-            detail: e.to_string(),
-        };
-        let head = input.fill_buf().map_err(damaged)?;
-        let image = intake.kind == ObjectKind::Raw;
-        let looks_good = !image || (head.len() >= SNIFF_LEN && image_problem(head).is_none());
-        let format = if image { Format::of(head) } else { Format::Raw };
+    ) -> Result<(Incoming, Poured)> {
+        let damaged = |e: io::Error| damaged(intake, &e);
         let mut also: Vec<DigestKind> = intake.object.iter().map(|d| d.kind()).collect();
         if format == Format::Raw {
             also.extend(intake.file.iter().map(|d| d.kind()));
@@ -183,7 +192,7 @@ impl Fetcher {
         let options = PourOptions {
             also: &also,
             limit: self.options.max_raw.0,
-            image,
+            image: intake.kind == ObjectKind::Raw,
         };
         let poured = if format == Format::Zip {
             io::copy(input, &mut io::sink()).map_err(damaged)?;
@@ -213,7 +222,7 @@ impl Fetcher {
             }
             poured
         };
-        Ok((format, new, poured))
+        Ok((new, poured))
     }
 
     fn pour_error(&self, error: PourError, intake: &Intake<'_>, path: &Path) -> FetchError {
@@ -267,6 +276,13 @@ impl Fetcher {
             Err(mismatch) => mismatch,
             Ok(()) => error,
         }
+    }
+}
+
+fn damaged(intake: &Intake<'_>, error: &io::Error) -> FetchError {
+    FetchError::Damaged {
+        subject: intake.subject.to_owned(),
+        detail: error.to_string(),
     }
 }
 

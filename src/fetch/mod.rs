@@ -7,7 +7,8 @@
 //! The way in is one pass: bytes come from a file or the network, are hashed, decoded, hashed again and written by
 //! threads that overlap, through buffers of a few MiB.
 //!
-//! It must not know clusters, partitions or file systems. Only `http` speaks to the network, and only `store`
+//! Of the image room it knows the trait of readable bytes alone. It must not know clusters, partitions or file
+//! systems. Only `http` speaks to the network, and only `store`
 //! decides what lies where.
 
 mod bring;
@@ -16,6 +17,7 @@ mod download;
 mod error;
 mod http;
 mod intake;
+mod prune;
 mod request;
 mod sink;
 mod source;
@@ -36,6 +38,7 @@ use std::time::Duration;
 
 pub use checksum::{ListedSum, pick_sum, read_sums};
 pub use error::{FetchError, Result};
+pub use prune::{CacheEntry, PruneOptions, Pruned};
 pub use request::{CachedFile, CachedImage, ChecksumPolicy, FetchRequest, Location, PublishedSums};
 pub use source::{FilePool, FileSource};
 pub use store::ObjectKind;
@@ -110,7 +113,7 @@ impl FetchOptions {
             patience: Patience::default(),
             cancel: Arc::new(AtomicBool::new(false)),
             threads: 0,
-            decode_memory: ByteSize(40 * ByteSize::MIB),
+            decode_memory: ByteSize(32 * ByteSize::MIB),
             max_raw: intake::DEFAULT_MAX_RAW,
             keep_downloads: false,
         }

@@ -90,7 +90,9 @@ pub(super) struct Store {
 
 /// A held lock; released when dropped, and by the system when the process dies.
 #[derive(Debug)]
-pub(super) struct Lock(#[allow(dead_code)] File);
+pub(super) struct Lock {
+    _file: File,
+}
 
 /// A file on its way into the cache. Removed when dropped before [`Store::keep`].
 #[derive(Debug)]
@@ -114,6 +116,9 @@ pub(super) struct Held {
     pub path: PathBuf,
     pub file: File,
 }
+
+/// How names of files on their way in begin.
+const ON_ITS_WAY: &str = ".new-";
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
@@ -221,11 +226,13 @@ impl Store {
         Ok(())
     }
 
-    /// An empty file beside the objects of this kind, locked as long as it is open.
+    /// An empty file beside the objects of this kind, locked as long as it is open. What killed programs left there
+    /// is removed.
     pub(super) fn incoming(&self, kind: ObjectKind) -> Result<Incoming> {
+        self.sweep(kind)?;
         loop {
             let turn = COUNTER.fetch_add(1, Ordering::Relaxed);
-            let name = format!(".new-{}-{turn}", std::process::id());
+            let name = format!("{ON_ITS_WAY}{}-{turn}", std::process::id());
             let path = self.root.join(kind.word()).join(name);
             let opened = File::options()
                 .read(true)
@@ -235,16 +242,42 @@ impl Store {
             match opened {
                 Ok(file) => {
                     file.lock().map_err(|e| FetchError::io("locking", &path, e))?;
-                    return Ok(Incoming {
-                        file,
-                        path,
-                        kept: false,
-                    });
+                    // Before the lock was there, a sweep may have taken the file for a dead one.
+                    if path.exists() {
+                        let kept = false;
+                        return Ok(Incoming { file, path, kept });
+                    }
                 }
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(FetchError::io("creating", &path, e)),
             }
         }
+    }
+
+    /// Removes files on their way in whose program is gone: it would hold the lock. Gives their paths and the bytes
+    /// that are free again.
+    pub(super) fn sweep(&self, kind: ObjectKind) -> Result<Vec<(PathBuf, u64)>> {
+        let dir = self.root.join(kind.word());
+        let mut swept = Vec::new();
+        for entry in std::fs::read_dir(&dir).map_err(|e| FetchError::io("reading", &dir, e))? {
+            let entry = entry.map_err(|e| FetchError::io("reading", &dir, e))?;
+            if !entry.file_name().to_string_lossy().starts_with(ON_ITS_WAY) {
+                continue;
+            }
+            let path = entry.path();
+            // Gone already, or not ours to open: then it is not ours to remove either.
+            let Ok(file) = File::open(&path) else {
+                continue;
+            };
+            if file.try_lock().is_ok() {
+                let allocated = file
+                    .metadata()
+                    .map_or(0, |meta| meta.blocks().saturating_mul(512));
+                remove_if_there(&path)?;
+                swept.push((path, allocated));
+            }
+        }
+        Ok(swept)
     }
 
     /// A complete partial download, as a file on its way in.
@@ -315,7 +348,7 @@ impl Store {
             .open(&path)
             .map_err(|e| FetchError::io("opening", &path, e))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Lock(file))),
+            Ok(()) => Ok(Some(Lock { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(e)) => Err(FetchError::io("locking", &path, e)),
         }

@@ -1,7 +1,8 @@
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
 use super::support::*;
-use crate::fetch::{ChecksumPolicy, FetchError};
+use crate::disk::Source;
+use crate::fetch::{ChecksumPolicy, FetchError, FileSource};
 
 fn none() -> ChecksumPolicy {
     ChecksumPolicy::default()
@@ -132,4 +133,70 @@ fn a_missing_file_and_a_directory_are_named() {
     assert!(text.contains("gone.img"), "{text}");
     let text = words(place.fetch_path(place.dir.path(), none()));
     assert!(text.contains("not a regular file"), "{text}");
+}
+
+#[test]
+fn the_base_is_read_in_place_without_its_holes() {
+    let place = Place::new();
+    let mut data = raw_image(4 << 20);
+    data.extend(vec![0; 4 << 20]);
+    let image = place
+        .fetch_path(&place.file("base.xz", &pack("xz", &data)), none())
+        .unwrap();
+    let source = FileSource::cached(&image).unwrap();
+    assert_eq!(source.len(), data.len() as u64);
+    // What lies outside the ranges told must be zeroes.
+    let mut seen = vec![0u8; data.len()];
+    let mut at = 0;
+    while let Some(range) = source.next_data(at).unwrap() {
+        let (start, end) = (range.start as usize, range.end as usize);
+        source.read_at(range.start, &mut seen[start..end]).unwrap();
+        at = range.end;
+    }
+    assert!(seen == data);
+    assert!(at < data.len() as u64, "the zeroes at the end are told as data");
+}
+
+/// A small file system of its own; `None` where it cannot be had.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &std::path::Path) -> Option<Self> {
+        std::fs::create_dir_all(at).unwrap();
+        let mut mount = std::process::Command::new("mount");
+        let done = mount
+            .args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"])
+            .arg(at)
+            .output()
+            .ok()?;
+        done.status.success().then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.0)
+            .status();
+    }
+}
+
+#[test]
+#[allow(clippy::print_stderr)]
+fn a_full_disk_is_named_and_left_as_it_was() {
+    let place = Place::new();
+    let Some(_disk) = SmallDisk::mount(&place.options.cache_dir) else {
+        eprintln!("skipped: mounting needs root");
+        return;
+    };
+    for name in ["xz", "gz", "zip", "raw"] {
+        let path = place.file("base", &pack(name, &raw_image(4 << 20)));
+        let result = place.fetch_path(&path, none());
+        assert!(
+            matches!(result, Err(FetchError::DiskFull { .. })),
+            "{name}: {result:?}"
+        );
+        assert!(place.is_untouched(), "{name}");
+    }
 }

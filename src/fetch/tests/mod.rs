@@ -3,4 +3,6 @@
 mod cache;
 mod download;
 mod formats;
+mod prune;
+mod requests;
 mod support;
