@@ -58,7 +58,7 @@ impl Ext4 {
             // One link means that they are no longer counted.
             let count = match (count, links > 0) {
                 (1, _) => 1,
-                (n, true) if n + 1 > LINK_MAX - u32::from(many) => {
+                (n, true) if n + 1 > LINK_MAX => {
                     if !many {
                         return Err(FsError::Invalid {
                             path: format!("inode {number}"),
