@@ -451,3 +451,57 @@ fn measure() {
     eprintln!("{}", peak.unwrap_or_default());
     base.fsck("measured");
 }
+
+/// A sparse file beyond 4 GiB, whose sizes and block numbers pass 32 bits of bytes.
+#[test]
+fn five_gigabytes_of_holes() {
+    /// Zeroes but for the ends.
+    #[derive(Debug)]
+    struct Holes;
+
+    impl Source for Holes {
+        fn len(&self) -> u64 {
+            5 << 30
+        }
+
+        fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<()> {
+            buf.fill(0);
+            let end = offset + buf.len() as u64;
+            for at in [0, (5 << 30) - 1] {
+                if (offset..end).contains(&at) {
+                    buf[(at - offset) as usize] = 0xE5;
+                }
+            }
+            Ok(())
+        }
+
+        fn next_data(&self, offset: u64) -> std::io::Result<Option<std::ops::Range<u64>>> {
+            let last = (5 << 30) - 1;
+            Ok(match offset {
+                0 => Some(0..1),
+                at if at <= last => Some(last..last + 1),
+                _ => None,
+            })
+        }
+    }
+
+    let Some(base) = make("bookworm", 32, &["-O", "^large_file"]) else {
+        return;
+    };
+    let mut fs = base.open();
+    let a = attrs(0o644, 9);
+    let holes: Arc<dyn Source> = Arc::new(Holes);
+    fs.put_file(b"/holes", &holes, true, &a).unwrap();
+    fs.append(b"/holes", &source(b"end"), &a).unwrap();
+    fs.commit().unwrap();
+    base.fsck("a sparse file of 5 GiB");
+    assert!(fs.features().contains(&"large_file".to_owned()));
+    base.mounted("ro", |root| {
+        use std::os::unix::fs::FileExt;
+        let file = std::fs::File::open(root.join("holes")).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), (5 << 30) + 3);
+        let mut end = [0; 5];
+        file.read_exact_at(&mut end, (5 << 30) - 2).unwrap();
+        assert_eq!(&end, b"\0\xE5end");
+    });
+}
