@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::model::Model;
 use super::support::*;
 use crate::disk::Source;
 use crate::fs::{Attrs, FsError, Volume};

@@ -6,5 +6,6 @@ mod grow;
 mod hostile;
 mod limits;
 mod matrix;
+mod model;
 mod random;
 mod support;
