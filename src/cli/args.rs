@@ -249,15 +249,20 @@ pub struct Cache {
 pub enum CacheAction {
     /// List what is kept.
     Ls,
-    /// Remove what is kept, least recently used first.
+    /// Remove what is kept. Nothing that a running program uses is removed.
+    #[command(arg_required_else_help = true)]
     Prune {
-        /// Everything.
-        #[arg(long)]
+        /// Everything, partial downloads too.
+        #[arg(long, conflicts_with_all = ["keep", "partial"])]
         all: bool,
 
-        /// Only until the rest takes no more than this.
+        /// What was used longest ago, until the rest takes no more than this on the disk.
         #[arg(long, value_name = "SIZE")]
         keep: Option<ByteSize>,
+
+        /// Partial downloads, and what interrupted runs left.
+        #[arg(long)]
+        partial: bool,
     },
 }
 

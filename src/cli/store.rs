@@ -5,6 +5,7 @@ use serde_json::json;
 use super::args::{self, CacheAction};
 use super::context::Context;
 use super::message::{self, Failure, Outcome};
+use crate::fetch::{CacheEntry, PruneOptions};
 use crate::values::ByteSize;
 
 /// `ceil-img images`
@@ -44,11 +45,51 @@ pub fn images(context: &Context) -> Result<Outcome, Failure> {
 
 /// `ceil-img cache`
 pub fn cache(context: &Context, args: &args::Cache) -> Result<Outcome, Failure> {
+    let fetcher = context.fetcher()?;
     match &args.action {
-        CacheAction::Ls => Err(Failure::new("not yet")),
-        CacheAction::Prune { all, keep } => {
-            let _ = (all, keep, ByteSize::MIB, context);
-            Err(Failure::new("not yet"))
+        CacheAction::Ls => {
+            for entry in fetcher.cache_entries()? {
+                show(context, "cached", &entry)?;
+            }
+        }
+        CacheAction::Prune { all, keep, partial } => {
+            let pruned = fetcher.prune(&PruneOptions {
+                all: *all,
+                unused_since: None,
+                max_allocated: keep.map(|size| size.0),
+                leftovers: *all || *partial,
+            })?;
+            for entry in &pruned.objects {
+                show(context, "removed", entry)?;
+            }
+            if pruned.kept_in_use > 0 {
+                context.warn(&format!(
+                    "{} objects are in use and were kept",
+                    pruned.kept_in_use
+                ));
+            }
+            context.note(&format!("{} are free again", ByteSize(pruned.freed)));
         }
     }
+    Ok(Outcome::Done)
+}
+
+fn show(context: &Context, event: &str, entry: &CacheEntry) -> Result<(), Failure> {
+    if context.json {
+        message::json(&json!({
+            "event": event, "kind": entry.kind.word(), "digest": entry.digest, "size": entry.len,
+            "allocated": entry.allocated, "origin": entry.origin, "path": entry.path.display().to_string(),
+            "in_use": entry.in_use,
+        }))?;
+    } else {
+        message::line(&format!(
+            "{:<5} {}  {:>10} ({:>10} on disk)  {}",
+            entry.kind.word(),
+            entry.digest.hex(),
+            ByteSize(entry.len).to_string(),
+            ByteSize(entry.allocated).to_string(),
+            entry.origin,
+        ))?;
+    }
+    Ok(())
 }

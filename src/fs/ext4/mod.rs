@@ -7,6 +7,7 @@
 //! New nodes do not inherit a default ACL of their directory: their mode is what the caller says.
 
 mod alloc;
+mod attrs;
 mod bitmap;
 mod blockmap;
 mod checksum;

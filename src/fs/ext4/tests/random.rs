@@ -2,6 +2,7 @@
 //!
 //! `CEIL_EXT4_SEEDS=10000` runs that many sequences over the layouts instead of one for each.
 
+use super::model::Model;
 use super::support::*;
 use crate::fs::{Attrs, Volume};
 
