@@ -1,4 +1,4 @@
-//! `build`, `plan`, `fetch` and `edit`: from wishes to images.
+//! `build`: from plans to images.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,126 +7,34 @@ use serde_json::json;
 
 use super::args;
 use super::context::{Base, Context, facts, open_content, places};
-use super::memo::Memo;
 use super::message::{self, Failure, Outcome};
+use super::plan::{Remember, plan_nodes};
 use super::verify;
 use crate::base_os::BaseFacts;
 use crate::bmap::BLOCK;
 use crate::diff;
-use crate::disk::{BlockIo, Source};
+use crate::disk::BlockIo;
 use crate::edit::{Applied, Touch, apply};
-use crate::emit::{
-    ChangedPath, ImageFacts, Input, Manifest, Output, Request, by_name, content_digest, emit, suffix,
-};
+use crate::emit::{ChangedPath, ImageFacts, Input, Manifest, Output, Request, content_digest, emit, suffix};
 use crate::fetch::FilePool;
 use crate::fs::{NodeKind, show, tree};
 use crate::image::Image;
-use crate::inputs::{self, Reading};
-use crate::plan::{BasePlace, BaseRef, Content, Edit, NodePlan, Origin, OutputFormat};
+use crate::plan::{Content, Edit, NodePlan, OutputFormat};
 use crate::planner;
 use crate::report::{Event, Reporter, Step};
-use crate::spec::{ClusterSpec, NodeSpec, parse_cluster};
 use crate::values::{Digest, Timestamp, VolumeName};
 
-/// A cluster of one node for a first try, used when there is no cluster file and its node is asked for by name.
-const FIRST_TRY: &str = "cluster: {name: first}\nnodes: [{name: one, profile: minimal}]\n";
-
-/// Reads the cluster file and plans the nodes that were asked for, in the order of the command line; all when
-/// `names` is empty.
-fn plan_nodes(
-    context: &Context,
-    args: &args::ClusterArgs,
-    names: &[String],
-) -> Result<Vec<NodePlan>, Failure> {
-    let default_file = args.file == Path::new("cluster.yaml");
-    let cluster = if default_file && !args.file.exists() && names == ["one"] {
-        context
-            .note("there is no cluster.yaml here: node `one` is taken from the built-in profile `minimal`");
-        parse_cluster("<built-in>", Path::new(""), FIRST_TRY)?
-    } else {
-        inputs::read_cluster(&args.file).map_err(|e| {
-            let failure = Failure::from(e);
-            if args.file.exists() {
-                failure
-            } else {
-                failure.hint("name the cluster file with `--file`")
-            }
-        })?
-    };
-    let nodes = select(&cluster, names)?;
-    let epoch = planner::epoch(&cluster, context.source_date_epoch()?);
-    let base = args.base.as_deref().map(base_argument);
-    let memo = Memo::open(&context.cache);
-    let read = inputs::read_inputs(
-        &cluster,
-        &nodes,
-        Reading {
-            memo: &memo,
-            reporter: &*context.reporter,
-        },
-    );
-    memo.save();
-    let inputs = read?;
-    nodes
-        .iter()
-        .map(|node| Ok(planner::plan_node(&cluster, node, &inputs, base.as_ref(), epoch)?))
-        .collect()
-}
-
-/// `--base`: a URL, a file (anything with a slash, or that exists), or a name.
-fn base_argument(text: &str) -> BaseRef {
-    let place = if text.starts_with("http://") || text.starts_with("https://") {
-        BasePlace::Url(text.to_owned())
-    } else if text.contains('/') || Path::new(text).exists() {
-        BasePlace::Path(PathBuf::from(text))
-    } else {
-        BasePlace::Name(text.to_owned())
-    };
-    BaseRef {
-        place,
-        sha256: None,
-        sha512: None,
-        raw_sha256: None,
-        checksum_url: None,
-        origin: Origin {
-            file: "--base".to_owned(),
-            line: 0,
-        },
-    }
-}
-
-/// The nodes that were asked for.
-fn select<'a>(cluster: &'a ClusterSpec, names: &[String]) -> Result<Vec<&'a NodeSpec>, Failure> {
-    if names.is_empty() {
-        return Ok(cluster.nodes.iter().collect());
-    }
-    names
-        .iter()
-        .map(|name| {
-            cluster
-                .nodes
-                .iter()
-                .find(|node| node.name.as_str() == name)
-                .ok_or_else(|| {
-                    let known: Vec<&str> = cluster.nodes.iter().map(|n| n.name.as_str()).collect();
-                    Failure::new(format!("{}: there is no node `{name}`", cluster.file))
-                        .hint(format!("its nodes are {}", known.join(", ")))
-                })
-        })
-        .collect()
-}
-
 /// An edited image that is ready to be written.
-struct Finished {
-    image: Image,
-    facts: Option<BaseFacts>,
-    applied: Applied,
-    used: Vec<std::ops::Range<u64>>,
-    content: Digest,
+pub struct Finished {
+    pub image: Image,
+    pub facts: Option<BaseFacts>,
+    pub applied: Applied,
+    pub used: Vec<std::ops::Range<u64>>,
+    pub content: Digest,
 }
 
 /// Opens the base, carries the edits out and commits them to the overlay.
-fn finish(
+pub fn finish(
     context: &Context,
     base: &Base,
     subject: &str,
@@ -162,7 +70,7 @@ fn finish(
 
 /// `ceil-img build`
 pub fn build(context: &Context, args: &args::Build) -> Result<Outcome, Failure> {
-    for node in plan_nodes(context, &args.cluster, &args.nodes)? {
+    for node in plan_nodes(context, &args.cluster, &args.nodes, Remember::Yes)? {
         build_node(context, args, &node)
             .map_err(|e| e.while_doing(format!("node `{}` was not built", node.node)))?;
     }
@@ -272,19 +180,21 @@ fn built(
     Ok(())
 }
 
+/// The line that the firmware hands to the kernel, as it is in the image now.
+pub fn kernel_command_line(image: &Image, facts: Option<&BaseFacts>) -> Result<Option<String>, Failure> {
+    let (Some(path), Ok(boot)) = (
+        facts.and_then(|f| f.cmdline_path.as_ref()),
+        image.volume(VolumeName::Boot),
+    ) else {
+        return Ok(None);
+    };
+    let text = tree::read_small(boot, path.as_bytes(), 1 << 16)?;
+    Ok(Some(show(&text).trim_end().to_owned()))
+}
+
 fn manifest(node: &NodePlan, base: &Base, finished: &Finished) -> Result<Manifest, Failure> {
     let image = &finished.image;
-    let command_line = match (&finished.facts, image.volume(VolumeName::Boot)) {
-        (Some(facts), Ok(boot)) => match &facts.cmdline_path {
-            Some(path) => Some(
-                show(&tree::read_small(boot, path.as_bytes(), 1 << 16)?)
-                    .trim_end()
-                    .to_owned(),
-            ),
-            None => None,
-        },
-        _ => None,
-    };
+    let command_line = kernel_command_line(image, finished.facts.as_ref())?;
     Ok(Manifest {
         tool: concat!("ceil-img ", env!("CARGO_PKG_VERSION")).to_owned(),
         manifest_version: 1,
@@ -313,7 +223,7 @@ fn manifest(node: &NodePlan, base: &Base, finished: &Finished) -> Result<Manifes
 }
 
 /// Every touched path as it now is in the image.
-fn changes(image: &Image, applied: &Applied) -> Result<Vec<ChangedPath>, Failure> {
+pub fn changes(image: &Image, applied: &Applied) -> Result<Vec<ChangedPath>, Failure> {
     let mut out = Vec::with_capacity(applied.touched.len());
     for ((name, path), touch) in &applied.touched {
         let volume = image.volume(*name)?;
@@ -354,116 +264,4 @@ fn changes(image: &Image, applied: &Applied) -> Result<Vec<ChangedPath>, Failure
     }
     out.sort();
     Ok(out)
-}
-
-/// `ceil-img plan`
-pub fn plan(context: &Context, args: &args::PlanArgs) -> Result<Outcome, Failure> {
-    let names = [args.node.clone()];
-    for node in &plan_nodes(context, &args.cluster, &names)? {
-        // A base that is already here is looked at; nothing is fetched or written for a plan.
-        let facts = context.facts_at_hand(&node.base)?;
-        let resolved = planner::resolve(node, facts.as_ref())?;
-        if context.json {
-            message::json(&node.to_json(&resolved.edits, &resolved.notes))?;
-        } else {
-            message::line(node.to_table(&resolved.edits, &resolved.notes).trim_end())?;
-        }
-    }
-    Ok(Outcome::Done)
-}
-
-/// `ceil-img fetch`
-pub fn fetch(context: &Context, args: &args::Fetch) -> Result<Outcome, Failure> {
-    let bases: Vec<BaseRef> = match (
-        &args.cluster.base,
-        args.nodes.is_empty(),
-        args.cluster.file.exists(),
-    ) {
-        // Without a cluster file, a base alone is enough.
-        (Some(base), true, false) => vec![base_argument(base)],
-        _ => {
-            let mut bases: Vec<BaseRef> = Vec::new();
-            for node in plan_nodes(context, &args.cluster, &args.nodes)? {
-                if bases.iter().all(|b| b.place != node.base.place) {
-                    bases.push(node.base.clone());
-                }
-            }
-            bases
-        }
-    };
-    for base in bases {
-        let here = context.base(&base)?;
-        if context.json {
-            message::json(&json!({
-                "event": "fetched", "base": here.name, "raw_digest": here.raw_digest, "size": here.raw_len,
-                "download_digest": here.download_digest, "verified": here.verified,
-            }))?;
-        } else {
-            message::line(&format!(
-                "{}  {}  {}",
-                here.raw_digest.hex(),
-                here.verified,
-                here.name
-            ))?;
-        }
-    }
-    Ok(Outcome::Done)
-}
-
-/// `ceil-img edit`
-pub fn edit(context: &Context, args: &args::Edit) -> Result<Outcome, Failure> {
-    let memo = Memo::open(&context.cache);
-    let read = inputs::read_edits(
-        &args.edits,
-        Reading {
-            memo: &memo,
-            reporter: &*context.reporter,
-        },
-    );
-    memo.save();
-    let (specs, inputs) = read?;
-    let epoch = context.source_date_epoch()?.unwrap_or(ClusterSpec::EPOCH);
-    let edits = planner::plan_edits(&specs, &inputs, &json!({"epoch": epoch.secs}))?;
-    let target = args.out.as_deref().unwrap_or(&args.image);
-    let format = by_name(&target.to_string_lossy());
-    if args.in_place && format != OutputFormat::Img {
-        return Err(Failure::new(format!(
-            "`{}` is compressed and cannot be edited in place",
-            target.display()
-        ))
-        .hint("write the result to another file with `--out`"));
-    }
-    let source: Arc<dyn Source> = context.image_source(&args.image)?;
-    // The digest of the input is not asked for: only the content of the output matters here.
-    let base = Base {
-        raw_len: source.len(),
-        source,
-        raw_digest: Digest::sha256(b""),
-        download_digest: None,
-        verified: crate::values::ChecksumState::None,
-        name: args.image.display().to_string(),
-    };
-    let subject = target.display().to_string();
-    let finished = finish(context, &base, &subject, args.reserve.0, epoch, |_| Ok(edits))?;
-    let output = Output::create(target)?;
-    let emitted = emit(
-        &Request {
-            overlay: &finished.image.overlay,
-            used: &finished.used,
-            format,
-            cancel: &context.cancel,
-            reporter: &*context.reporter,
-        },
-        &output,
-    )?;
-    output.finish()?;
-    if context.json {
-        message::json(&json!({
-            "event": "edited", "image": subject, "file_digest": emitted.file_digest,
-            "changes": changes(&finished.image, &finished.applied)?,
-        }))?;
-    } else {
-        message::line(&format!("{}  {subject}", emitted.file_digest.hex()))?;
-    }
-    Ok(Outcome::Done)
 }

@@ -211,11 +211,11 @@ impl Context {
         })
     }
 
-    /// Facts about a base that is already at hand: nothing is fetched, unpacked or written.
+    /// A base that is already at hand, opened: nothing is fetched, unpacked or written.
     ///
     /// # Errors
     /// The base is there but cannot be read.
-    pub fn facts_at_hand(&self, base: &BaseRef) -> Result<Option<BaseFacts>, Failure> {
+    pub fn image_at_hand(&self, base: &BaseRef) -> Result<Option<Image>, Failure> {
         let source: Arc<dyn Source> = if is_demo(base) {
             demo::image()?
         } else {
@@ -229,7 +229,7 @@ impl Context {
                 None => return Ok(None),
             }
         };
-        facts(&Image::open(source)?)
+        Ok(Some(Image::open(source)?))
     }
 
     /// What is asked of the fetch room for a base.

@@ -4,9 +4,11 @@
 mod args;
 mod build;
 mod context;
+mod edit;
 mod look;
 mod memo;
 mod message;
+mod plan;
 mod progress;
 mod store;
 mod verify;
@@ -50,9 +52,9 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
     let context = Context::new(&cli.global)?;
     match &cli.command {
         Command::Build(args) => build::build(&context, args),
-        Command::Plan(args) => build::plan(&context, args),
-        Command::Fetch(args) => build::fetch(&context, args),
-        Command::Edit(args) => build::edit(&context, args),
+        Command::Plan(args) => plan::plan(&context, args),
+        Command::Fetch(args) => plan::fetch(&context, args),
+        Command::Edit(args) => edit::edit(&context, args),
         Command::Images => store::images(&context),
         Command::Cache(args) => store::cache(&context, args),
         Command::Inspect(args) => look::inspect(&context, args),

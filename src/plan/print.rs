@@ -230,12 +230,13 @@ impl NodePlan {
             out.push_str(line.trim_end());
             out.push('\n');
         }
+        if rows.iter().any(|row| row[2] == "keep" || row[3] == "keep") {
+            out.push_str("\nnote: `keep` is what a file that is there has; a new file gets 0644, a new directory 0755, and 0:0");
+        }
         for note in notes {
             let _ = write!(out, "\nnote: {note}");
         }
-        if !notes.is_empty() {
-            out.push('\n');
-        }
+        out.push('\n');
         out
     }
 }
@@ -313,8 +314,11 @@ fn row(edit: &Edit) -> [String; 7] {
             GrowRule::Free(size) => format!("root until {size} are free"),
         },
     };
-    cells[2] = attributes.mode.map_or(String::new(), |m| m.to_string());
-    cells[3] = attributes.owner.map_or(String::new(), |o| o.to_string());
+    // What is not given stays as it is in the image.
+    let makes = matches!(edit.op, Op::Put { .. } | Op::Dir { .. });
+    let unsaid = || if makes { "keep".to_owned() } else { String::new() };
+    cells[2] = attributes.mode.map_or_else(unsaid, |m| m.to_string());
+    cells[3] = attributes.owner.map_or_else(unsaid, |o| o.to_string());
     if let Some(content) = bytes {
         cells[4] = content.len().to_string();
         cells[5] = content.digest().hex();

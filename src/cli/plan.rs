@@ -1,0 +1,237 @@
+//! `plan` and `fetch`: from the cluster file to plans, and what they need.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::args;
+use super::build::kernel_command_line;
+use super::context::{Context, facts, places};
+use super::memo::Memo;
+use super::message::{self, Failure, Outcome};
+use crate::base_os::BaseFacts;
+use crate::disk::BlockIo;
+use crate::edit::{amend, grow};
+use crate::image::Image;
+use crate::inputs::{self, Reading};
+use crate::plan::{BasePlace, BaseRef, Edit, NodePlan, Op, Origin};
+use crate::planner;
+use crate::spec::{ClusterSpec, NodeSpec, parse_cluster};
+use crate::values::{ByteSize, ImagePath, VolumeName};
+
+/// Whether digests of payload files are kept for the next run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Remember {
+    /// For commands that build.
+    Yes,
+    /// For commands that promise to write nothing.
+    No,
+}
+
+/// A cluster of one node for a first try, used when there is no cluster file and its node is asked for by name.
+const FIRST_TRY: &str = "cluster: {name: first}\nnodes: [{name: one, profile: minimal}]\n";
+
+/// Reads the cluster file and plans the nodes that were asked for, in the order of the command line; all when
+/// `names` is empty.
+pub fn plan_nodes(
+    context: &Context,
+    args: &args::ClusterArgs,
+    names: &[String],
+    remember: Remember,
+) -> Result<Vec<NodePlan>, Failure> {
+    let default_file = args.file == Path::new("cluster.yaml");
+    let cluster = if default_file && !args.file.exists() && names == ["one"] {
+        context
+            .note("there is no cluster.yaml here: node `one` is taken from the built-in profile `minimal`");
+        parse_cluster("<built-in>", Path::new(""), FIRST_TRY)?
+    } else {
+        inputs::read_cluster(&args.file).map_err(|e| {
+            let failure = Failure::from(e);
+            if args.file.exists() {
+                failure
+            } else {
+                failure.hint("name the cluster file with `--file`")
+            }
+        })?
+    };
+    let nodes = select(&cluster, names)?;
+    let epoch = planner::epoch(&cluster, context.source_date_epoch()?);
+    let base = args.base.as_deref().map(base_argument);
+    let memo = Memo::open(&context.cache);
+    let read = inputs::read_inputs(
+        &cluster,
+        &nodes,
+        Reading {
+            memo: &memo,
+            reporter: &*context.reporter,
+        },
+    );
+    if remember == Remember::Yes {
+        memo.save();
+    }
+    let inputs = read?;
+    nodes
+        .iter()
+        .map(|node| Ok(planner::plan_node(&cluster, node, &inputs, base.as_ref(), epoch)?))
+        .collect()
+}
+
+/// `--base`: a URL, a file (anything with a slash, or that exists), or a name.
+pub fn base_argument(text: &str) -> BaseRef {
+    let place = if text.starts_with("http://") || text.starts_with("https://") {
+        BasePlace::Url(text.to_owned())
+    } else if text.contains('/') || Path::new(text).exists() {
+        BasePlace::Path(PathBuf::from(text))
+    } else {
+        BasePlace::Name(text.to_owned())
+    };
+    BaseRef {
+        place,
+        sha256: None,
+        sha512: None,
+        raw_sha256: None,
+        checksum_url: None,
+        origin: Origin {
+            file: "--base".to_owned(),
+            line: 0,
+        },
+    }
+}
+
+/// The nodes that were asked for.
+fn select<'a>(cluster: &'a ClusterSpec, names: &[String]) -> Result<Vec<&'a NodeSpec>, Failure> {
+    if names.is_empty() {
+        return Ok(cluster.nodes.iter().collect());
+    }
+    names
+        .iter()
+        .map(|name| {
+            cluster
+                .nodes
+                .iter()
+                .find(|node| node.name.as_str() == name)
+                .ok_or_else(|| {
+                    let known: Vec<&str> = cluster.nodes.iter().map(|n| n.name.as_str()).collect();
+                    Failure::new(format!("{}: there is no node `{name}`", cluster.file))
+                        .hint(format!("its nodes are {}", known.join(", ")))
+                })
+        })
+        .collect()
+}
+
+/// What can be said about the result once the base is at hand.
+struct Preview {
+    image_size: u64,
+    root_size: u64,
+    root_grows_by: u64,
+    root_free: u64,
+    kernel_command_line: Option<String>,
+}
+
+fn preview(
+    image: &Image,
+    facts: Option<&BaseFacts>,
+    edits: &[Edit],
+    reserve: u64,
+) -> Result<Preview, Failure> {
+    let places = places(facts);
+    let root = image.partition(VolumeName::Root)?.len;
+    let space = image.volume(VolumeName::Root)?.space();
+    let on_root = |at: &ImagePath| grow::on_root(at, places.boot_mount.as_deref());
+    let need = grow::need(edits, space.block_size, &on_root);
+    let by = grow::decide(&space, &need, &grow::wish(edits, reserve));
+    let mut line = kernel_command_line(image, facts)?;
+    for edit in edits {
+        if let (Op::KernelArgs { add, remove }, Some(text)) = (&edit.op, &mut line) {
+            *text = amend::kernel_args(text, add, remove)?.trim_end().to_owned();
+        }
+    }
+    Ok(Preview {
+        image_size: BlockIo::len(&*image.overlay) + by,
+        root_size: root + by,
+        root_grows_by: by,
+        root_free: space.free.saturating_add(by).saturating_sub(need.bytes),
+        kernel_command_line: line,
+    })
+}
+
+/// `ceil-img plan`
+pub fn plan(context: &Context, args: &args::PlanArgs) -> Result<Outcome, Failure> {
+    let names = [args.node.clone()];
+    for node in &plan_nodes(context, &args.cluster, &names, Remember::No)? {
+        // A base that is already here is looked at; nothing is fetched or written for a plan.
+        let image = context.image_at_hand(&node.base)?;
+        let facts = match &image {
+            Some(image) => facts(image)?,
+            None => None,
+        };
+        let resolved = planner::resolve(node, facts.as_ref())?;
+        let preview = match &image {
+            Some(image) => Some(preview(image, facts.as_ref(), &resolved.edits, node.reserve.0)?),
+            None => None,
+        };
+        if context.json {
+            let mut value = node.to_json(&resolved.edits, &resolved.notes);
+            value["result"] = preview.as_ref().map_or(serde_json::Value::Null, |p| {
+                json!({"image_size": p.image_size, "root_size": p.root_size, "root_grows_by": p.root_grows_by,
+                    "root_free_at_least": p.root_free, "kernel_command_line": p.kernel_command_line})
+            });
+            message::json(&value)?;
+            continue;
+        }
+        message::line(node.to_table(&resolved.edits, &resolved.notes).trim_end())?;
+        let Some(p) = preview else {
+            message::line("note: sizes and the kernel command line are known once the base is in the cache")?;
+            continue;
+        };
+        message::line(&format!(
+            "\nimage {}, root {} (grows by {}), about {} free",
+            ByteSize(p.image_size),
+            ByteSize(p.root_size),
+            ByteSize(p.root_grows_by),
+            ByteSize(p.root_free)
+        ))?;
+        if let Some(text) = p.kernel_command_line {
+            message::line(&format!("kernel command line: {text}"))?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// `ceil-img fetch`
+pub fn fetch(context: &Context, args: &args::Fetch) -> Result<Outcome, Failure> {
+    let bases: Vec<BaseRef> = match (
+        &args.cluster.base,
+        args.nodes.is_empty(),
+        args.cluster.file.exists(),
+    ) {
+        // Without a cluster file, a base alone is enough.
+        (Some(base), true, false) => vec![base_argument(base)],
+        _ => {
+            let mut bases: Vec<BaseRef> = Vec::new();
+            for node in plan_nodes(context, &args.cluster, &args.nodes, Remember::Yes)? {
+                if bases.iter().all(|b| b.place != node.base.place) {
+                    bases.push(node.base.clone());
+                }
+            }
+            bases
+        }
+    };
+    for base in bases {
+        let here = context.base(&base)?;
+        if context.json {
+            message::json(&json!({
+                "event": "fetched", "base": here.name, "raw_digest": here.raw_digest, "size": here.raw_len,
+                "download_digest": here.download_digest, "verified": here.verified,
+            }))?;
+        } else {
+            message::line(&format!(
+                "{}  {}  {}",
+                here.raw_digest.hex(),
+                here.verified,
+                here.name
+            ))?;
+        }
+    }
+    Ok(Outcome::Done)
+}
