@@ -9,6 +9,7 @@
 mod alloc;
 mod bitmap;
 mod blockmap;
+mod check;
 mod checksum;
 mod commit;
 mod content;
@@ -44,6 +45,7 @@ use dir::Directory;
 use format::{EXT4_SUPER_MAGIC, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, sb};
 use group::Group;
 use reader::DirCache;
+pub use check::check;
 pub use mkfs::{Ext4Features, Ext4Options, format};
 use store::Store;
 use superblock::Superblock;
