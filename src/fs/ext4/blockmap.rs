@@ -12,12 +12,7 @@ use super::superblock::Superblock;
 const DIRECT: usize = 12;
 
 /// Reads the map of inode `number`.
-pub(crate) fn read(
-    inode: &Inode,
-    number: u32,
-    s: &Superblock,
-    store: &Store,
-) -> FsResult<Mapping> {
+pub(crate) fn read(inode: &Inode, number: u32, s: &Superblock, store: &Store) -> FsResult<Mapping> {
     let mut walk = Walk {
         number,
         s,
@@ -78,11 +73,7 @@ impl Walk<'_> {
         let content = self.store.block(block)?;
         let step = self.span(level - 1);
         for (i, entry) in content.chunks_exact(4).enumerate() {
-            self.entry(
-                u64::from(u32_at(entry, 0)),
-                level - 1,
-                logical + i as u64 * step,
-            )?;
+            self.entry(u64::from(u32_at(entry, 0)), level - 1, logical + i as u64 * step)?;
         }
         Ok(())
     }

@@ -13,8 +13,13 @@ impl Ext4 {
             for number in dirs {
                 fs.lay_out(number)?;
             }
-            fs.seal_groups()
+            fs.seal_groups()?;
+            if fs.backups_stale {
+                fs.write_backups()?;
+            }
+            Ok(())
         })?;
+        self.backups_stale = false;
         self.dirs.clear();
         self.reserved = 0;
         *self.dir_cache.borrow_mut() = super::DirCache::default();
@@ -40,9 +45,7 @@ impl Ext4 {
         let laid_out = dir.layout(number, seed, &self.sb);
         // Kept for the roll-back of a commit that cannot be.
         dir.reserved = 0;
-        self.undo
-            .steps
-            .push(super::undo::Step::DirDropped(number, dir));
+        self.undo.steps.push(super::undo::Step::DirDropped(number, dir));
         let (blocks, indexed) = laid_out?;
         let count = blocks.len() as u64;
         let old = self.mapping(&inode, number)?;

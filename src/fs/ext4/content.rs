@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::{FsResult, NodeKind};
+use super::super::FsResult;
 use super::Ext4;
 use super::error::{invalid, unsupported};
 use super::extent::{self, Extent, Mapping};
@@ -197,9 +197,10 @@ impl Ext4 {
                     if found.is_some() {
                         kept = self.cut_at(&kept, last)?;
                     }
-                    let goal = kept.extents.last().map_or(self.goal(number), |e| {
-                        e.physical + e.len
-                    });
+                    let goal = kept
+                        .extents
+                        .last()
+                        .map_or(self.goal(number), |e| e.physical + e.len);
                     let place = self.allocate(goal, 1)?[0].0;
                     kept.push(Extent {
                         logical: last,
@@ -276,11 +277,6 @@ impl Ext4 {
             unwritten: false,
         };
         self.put_mapping(number, inode, &[], &[extent], path)
-    }
-
-    /// Whether an inode is a regular file.
-    pub(crate) fn is_file(inode: &Inode) -> bool {
-        inode.kind() == Some(NodeKind::File)
     }
 }
 

@@ -154,13 +154,7 @@ impl Directory {
         Ok(dir)
     }
 
-    fn read_block(
-        &mut self,
-        block: &[u8],
-        number: u32,
-        logical: u64,
-        s: &Superblock,
-    ) -> FsResult<()> {
+    fn read_block(&mut self, block: &[u8], number: u32, logical: u64, s: &Superblock) -> FsResult<()> {
         let mut at = 0;
         while at < block.len() {
             let bad = || {
@@ -212,12 +206,7 @@ impl Directory {
 
     /// The blocks of the directory as they are to be written, and whether they are indexed.
     /// `None` when it has too many names for an index.
-    pub(crate) fn layout(
-        &self,
-        number: u32,
-        seed: u32,
-        s: &Superblock,
-    ) -> FsResult<(Vec<Vec<u8>>, bool)> {
+    pub(crate) fn layout(&self, number: u32, seed: u32, s: &Superblock) -> FsResult<(Vec<Vec<u8>>, bool)> {
         let usable = usable(s);
         if self.bytes > usable as u64 && s.has_compat(compat::DIR_INDEX) {
             let version = self.hash_version;

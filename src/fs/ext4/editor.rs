@@ -3,11 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::{
-    Attrs, DirEntry, Finding, FsError, FsResult, NodeKind, Space, Stat, Time, Volume, show,
-};
+use super::super::{Attrs, DirEntry, Finding, FsError, FsResult, NodeKind, Space, Stat, Time, Volume, show};
 use super::Ext4;
 use super::bitmap;
+use super::format::bg;
 use super::xattr;
 use crate::disk::{BlockIo, Source};
 
@@ -21,12 +20,7 @@ impl Volume for Ext4 {
     }
 
     fn uuid(&self) -> String {
-        let hex: Vec<String> = self
-            .sb
-            .uuid_bytes()
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let hex: Vec<String> = self.sb.uuid_bytes().iter().map(|b| format!("{b:02x}")).collect();
         [&hex[..4], &hex[4..6], &hex[6..8], &hex[8..10], &hex[10..]]
             .map(<[String]>::concat)
             .join("-")
@@ -98,8 +92,7 @@ impl Volume for Ext4 {
             .into_iter()
             .map(|a| {
                 let name = a.full_name();
-                let value = if matches!(a.index, xattr::INDEX_ACL_ACCESS | xattr::INDEX_ACL_DEFAULT)
-                {
+                let value = if matches!(a.index, xattr::INDEX_ACL_ACCESS | xattr::INDEX_ACL_DEFAULT) {
                     match xattr::acl_to_xattr(&a.value) {
                         Some(value) => value,
                         None => {
@@ -157,13 +150,7 @@ impl Volume for Ext4 {
         })
     }
 
-    fn set_xattr(
-        &mut self,
-        path: &[u8],
-        name: &[u8],
-        value: Option<&[u8]>,
-        now: Time,
-    ) -> FsResult<()> {
+    fn set_xattr(&mut self, path: &[u8], name: &[u8], value: Option<&[u8]>, now: Time) -> FsResult<()> {
         self.atomically(|fs| fs.do_set_xattr(path, name, value, now))
     }
 
@@ -175,25 +162,34 @@ impl Volume for Ext4 {
         self.do_commit()
     }
 
+    /// Parts of inode tables that were never used, and that no flag says to be zeroed, count as free: the kernel
+    /// zeroes them itself before it uses them.
     fn used_ranges(&self) -> FsResult<Vec<Range<u64>>> {
         let committed = Self::open(self.store.io.clone())?;
         let s = &committed.sb;
         let bs = s.block_size as u64;
-        // What is before the first block (a boot record with blocks of 1024 bytes) counts as used.
+        let unused = committed.unused_tables();
         let mut ranges: Vec<Range<u64>> = Vec::new();
-        let mut add = |range: Range<u64>| match ranges.last_mut() {
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ if range.is_empty() => {}
-            _ => ranges.push(range),
+        let mut add = |blocks: Range<u64>| match ranges.last_mut() {
+            _ if blocks.is_empty() => {}
+            Some(last) if last.end == blocks.start * bs => last.end = blocks.end * bs,
+            _ => ranges.push(blocks.start * bs..blocks.end * bs),
         };
-        add(0..s.first_data_block * bs);
+        // What is before the first block (a boot record with blocks of 1024 bytes) counts as used.
+        add(0..s.first_data_block);
         for group in 0..s.groups_count() {
             let map = committed.block_bitmap(group)?;
             let (start, len) = (s.group_start(group), s.group_len(group) as usize);
             let mut bit = 0;
             while let Some(used) = bitmap::find(&map, bit, len, true) {
                 bit = bitmap::find(&map, used, len, false).unwrap_or(len);
-                add((start + used as u64) * bs..(start + bit as u64) * bs);
+                let (mut from, to) = (start + used as u64, start + bit as u64);
+                let first = unused.partition_point(|r| r.end <= from);
+                for gap in unused[first..].iter().take_while(|r| r.start < to) {
+                    add(from..gap.start.max(from));
+                    from = gap.end.min(to);
+                }
+                add(from..to);
             }
         }
         Ok(ranges)
@@ -201,5 +197,27 @@ impl Volume for Ext4 {
 
     fn check(&self) -> FsResult<Vec<Finding>> {
         super::check::check(&self.store.io)
+    }
+}
+
+impl Ext4 {
+    /// Blocks of inode tables that hold nothing yet, ascending.
+    fn unused_tables(&self) -> Vec<Range<u64>> {
+        if !self.sb.has_group_csum() {
+            return Vec::new();
+        }
+        let mut unused: Vec<Range<u64>> = self
+            .groups
+            .iter()
+            .filter(|g| !g.has_flag(bg::INODE_ZEROED))
+            .map(|g| {
+                let used = self.sb.inodes_per_group - g.itable_unused();
+                let used = (used as usize).div_ceil(self.sb.inodes_per_block()) as u64;
+                g.inode_table() + used..g.inode_table() + self.sb.itable_blocks()
+            })
+            .filter(|r| !r.is_empty())
+            .collect();
+        unused.sort_unstable_by_key(|r| r.start);
+        unused
     }
 }

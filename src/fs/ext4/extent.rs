@@ -1,14 +1,12 @@
 //! Extent trees: read into a flat list, and built afresh from one.
 
+use super::FsResult;
 use super::checksum::crc32c;
 use super::error::damaged;
-use super::format::{
-    EXTENT_MAGIC, EXTENT_MAX_DEPTH, EXTENT_MAX_LEN, join, set_u16, set_u32, u16_at, u32_at,
-};
+use super::format::{EXTENT_MAGIC, EXTENT_MAX_DEPTH, EXTENT_MAX_LEN, join, set_u16, set_u32, u16_at, u32_at};
 use super::inode::Inode;
 use super::store::Store;
 use super::superblock::Superblock;
-use super::FsResult;
 
 /// Size of `ext4_extent_header`, `ext4_extent` and `ext4_extent_idx`.
 const ENTRY: usize = 12;
@@ -68,12 +66,7 @@ pub(crate) fn push(list: &mut Vec<Extent>, extent: Extent) {
 }
 
 /// Reads the tree of inode `number`.
-pub(crate) fn read(
-    inode: &Inode,
-    number: u32,
-    s: &Superblock,
-    store: &Store,
-) -> FsResult<Mapping> {
+pub(crate) fn read(inode: &Inode, number: u32, s: &Superblock, store: &Store) -> FsResult<Mapping> {
     let mut walk = Walk {
         number,
         seed: inode.seed(number, s),

@@ -142,13 +142,8 @@ pub(crate) mod ro_compat {
     pub(crate) const METADATA_CSUM: u32 = 0x400;
     pub(crate) const ORPHAN_PRESENT: u32 = 0x10000;
     /// Those that this module keeps right.
-    pub(crate) const KNOWN: u32 = SPARSE_SUPER
-        | LARGE_FILE
-        | HUGE_FILE
-        | GDT_CSUM
-        | DIR_NLINK
-        | EXTRA_ISIZE
-        | METADATA_CSUM;
+    pub(crate) const KNOWN: u32 =
+        SPARSE_SUPER | LARGE_FILE | HUGE_FILE | GDT_CSUM | DIR_NLINK | EXTRA_ISIZE | METADATA_CSUM;
     /// Names by bit, as `dumpe2fs` prints them.
     pub(crate) const NAMES: [&str; 17] = [
         "sparse_super",
@@ -242,8 +237,6 @@ pub(crate) mod ino {
     pub(crate) const JOURNAL: u32 = 8;
 
     /// `i_flags`.
-    pub(crate) const IMMUTABLE_FL: u32 = 0x10;
-    pub(crate) const APPEND_FL: u32 = 0x20;
     pub(crate) const ENCRYPT_FL: u32 = 0x800;
     pub(crate) const INDEX_FL: u32 = 0x1000;
     pub(crate) const HUGE_FILE_FL: u32 = 0x40000;

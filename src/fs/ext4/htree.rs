@@ -1,11 +1,11 @@
 //! Hashed directory indexes (`dir_index`): the hashes, and a whole index laid out sorted by hash.
 
+use super::super::FsResult;
 use super::checksum::crc32c;
 use super::dir::{Directory, Leaf, record_len, usable};
 use super::error::unsupported;
 use super::format::{EXT2_FLAGS_UNSIGNED_HASH, incompat, sb, set_u16, set_u32, u16_at, u32_at};
 use super::superblock::Superblock;
-use super::super::FsResult;
 
 /// `dx_root` before its entries: two directory entries and `dx_root_info`.
 pub(crate) const ROOT_HEADER: usize = 0x20;
@@ -84,11 +84,7 @@ impl Hasher {
         };
         let major = major & !1;
         // The largest value marks the end of a directory stream (`EXT4_HTREE_EOF_32BIT`).
-        let major = if major == 0xFFFF_FFFE {
-            0xFFFF_FFFC
-        } else {
-            major
-        };
+        let major = if major == 0xFFFF_FFFE { 0xFFFF_FFFC } else { major };
         (major, minor)
     }
 
@@ -157,14 +153,10 @@ fn tea(state: &mut [u32; 4], key: &[u32; 4]) {
     for _ in 0..16 {
         sum = sum.wrapping_add(0x9E37_79B9);
         b0 = b0.wrapping_add(
-            (b1 << 4).wrapping_add(key[0])
-                ^ b1.wrapping_add(sum)
-                ^ (b1 >> 5).wrapping_add(key[1]),
+            (b1 << 4).wrapping_add(key[0]) ^ b1.wrapping_add(sum) ^ (b1 >> 5).wrapping_add(key[1]),
         );
         b1 = b1.wrapping_add(
-            (b0 << 4).wrapping_add(key[2])
-                ^ b0.wrapping_add(sum)
-                ^ (b0 >> 5).wrapping_add(key[3]),
+            (b0 << 4).wrapping_add(key[2]) ^ b0.wrapping_add(sum) ^ (b0 >> 5).wrapping_add(key[3]),
         );
     }
     state[0] = state[0].wrapping_add(b0);
@@ -268,27 +260,20 @@ fn write_dot(block: &mut [u8], at: usize, inode: u32, rec_len: usize, name: &[u8
     set_u32(block, at, inode);
     set_u16(block, at + 4, rec_len as u16);
     block[at + 6] = name.len() as u8;
-    block[at + 7] = if s.has_incompat(incompat::FILETYPE) {
-        2
-    } else {
-        0
-    };
+    block[at + 7] = if s.has_incompat(incompat::FILETYPE) { 2 } else { 0 };
     block[at + 8..at + 8 + name.len()].copy_from_slice(name);
 }
 
 /// The entries of an index block, the first with a hash of 0: `None` when counts or checksum are wrong.
-pub(crate) fn read_index(
-    block: &[u8],
-    header: usize,
-    seed: u32,
-    s: &Superblock,
-) -> Option<Vec<(u32, u32)>> {
+pub(crate) fn read_index(block: &[u8], header: usize, seed: u32, s: &Superblock) -> Option<Vec<(u32, u32)>> {
     let limit = limit(header, s) as usize;
     let count = usize::from(u16_at(block, header + 2));
     if usize::from(u16_at(block, header)) != limit || count == 0 || count > limit {
         return None;
     }
-    if s.has_metadata_csum() && u32_at(block, header + ENTRY * limit + 4) != index_checksum(block, header, count, seed, s) {
+    if s.has_metadata_csum()
+        && u32_at(block, header + ENTRY * limit + 4) != index_checksum(block, header, count, seed, s)
+    {
         return None;
     }
     let entries = (0..count).map(|n| {

@@ -1,9 +1,9 @@
 //! The journal is never read or written here: only a file system whose journal and orphan lists are empty is edited.
 
+use super::FsResult;
 use super::error::{damaged, unsupported};
 use super::format::{compat, incompat, ino, ro_compat, sb};
 use super::superblock::Superblock;
-use super::FsResult;
 
 /// `h_magic` of every block of the journal; its numbers are big-endian.
 const JBD2_MAGIC: u32 = 0xC03B_3998;

@@ -8,8 +8,8 @@ use super::dir::{Directory, Entry, file_type};
 use super::error::{invalid, unsupported};
 use super::extent::{self, Extent};
 use super::format::{
-    EXT4_SUPER_MAGIC, EXT4_VALID_FS, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, bg, compat, incompat,
-    ino, ro_compat, sb, set_u16, set_u32,
+    EXT4_SUPER_MAGIC, EXT4_VALID_FS, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, bg, compat, incompat, ino,
+    ro_compat, sb, set_u16, set_u32,
 };
 use super::group::Group;
 use super::inode::{Inode, Stamp};
@@ -55,10 +55,7 @@ impl Ext4Features {
         let base = (
             compat::HAS_JOURNAL | compat::EXT_ATTR | compat::RESIZE_INODE | compat::DIR_INDEX,
             incompat::FILETYPE | incompat::EXTENTS | incompat::FLEX_BG,
-            ro_compat::SPARSE_SUPER
-                | ro_compat::LARGE_FILE
-                | ro_compat::DIR_NLINK
-                | ro_compat::EXTRA_ISIZE,
+            ro_compat::SPARSE_SUPER | ro_compat::LARGE_FILE | ro_compat::DIR_NLINK | ro_compat::EXTRA_ISIZE,
         );
         match self {
             Self::Trixie => (
@@ -140,9 +137,7 @@ impl Geometry {
             return invalid(b"ext4", "a file system of less than 8 MiB is not made");
         }
         if blocks > MAX_BLOCKS {
-            return unsupported(format!(
-                "{blocks} blocks; up to {MAX_BLOCKS} are made"
-            ));
+            return unsupported(format!("{blocks} blocks; up to {MAX_BLOCKS} are made"));
         }
         loop {
             let groups = blocks.div_ceil(BLOCKS_PER_GROUP);
@@ -168,8 +163,7 @@ impl Geometry {
                 .saturating_sub(gdt)
                 .min(BLOCK_SIZE as u64 / 4);
             let rest = blocks % BLOCKS_PER_GROUP;
-            let metadata =
-                3 + gdt + reserved_gdt + u64::from(inodes_per_group).div_ceil(per_block);
+            let metadata = 3 + gdt + reserved_gdt + u64::from(inodes_per_group).div_ceil(per_block);
             if rest != 0 && groups > 1 && rest < metadata + MIN_LAST_GROUP {
                 blocks -= rest;
                 continue;
@@ -447,10 +441,8 @@ impl Maker {
             let word = inode.u32(ino::BLOCK + 4 * n);
             self.sb.set_u32(sb::JNL_BLOCKS + 4 * n, word);
         }
-        self.sb
-            .set_u32(sb::JNL_BLOCKS + 60, inode.u32(ino::SIZE_HIGH));
-        self.sb
-            .set_u32(sb::JNL_BLOCKS + 64, inode.u32(ino::SIZE_LO));
+        self.sb.set_u32(sb::JNL_BLOCKS + 60, inode.u32(ino::SIZE_HIGH));
+        self.sb.set_u32(sb::JNL_BLOCKS + 64, inode.u32(ino::SIZE_LO));
         Ok(())
     }
 

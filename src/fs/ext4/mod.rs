@@ -33,6 +33,7 @@ mod undo;
 mod xattr;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::print_stderr)]
 mod tests;
 
 use std::cell::RefCell;
@@ -41,12 +42,12 @@ use std::sync::Arc;
 
 use super::{FsError, FsResult, NodeKind};
 use crate::disk::BlockIo;
+pub use check::check;
 use dir::Directory;
 use format::{EXT4_SUPER_MAGIC, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, sb};
 use group::Group;
-use reader::DirCache;
-pub use check::check;
 pub use mkfs::{Ext4Features, Ext4Options, format};
+use reader::DirCache;
 use store::Store;
 use superblock::Superblock;
 
@@ -61,6 +62,8 @@ pub struct Ext4 {
     dir_cache: RefCell<DirCache>,
     /// Free blocks set aside for `dirs`.
     reserved: u64,
+    /// The file system has grown: copies of superblock and descriptors are to be rewritten.
+    backups_stale: bool,
     undo: undo::Log,
 }
 
@@ -102,10 +105,7 @@ impl Ext4 {
         io.read_at(SUPERBLOCK_OFFSET, &mut raw)?;
         let sb = Superblock::parse(&raw, io.len())?;
         let mut table = vec![0; sb.gdt_blocks() as usize * sb.block_size];
-        io.read_at(
-            (sb.first_data_block + 1) * sb.block_size as u64,
-            &mut table,
-        )?;
+        io.read_at((sb.first_data_block + 1) * sb.block_size as u64, &mut table)?;
         let groups = (0..sb.groups_count())
             .zip(table.chunks_exact(sb.desc_size))
             .map(|(number, bytes)| Group::parse(bytes, number, &sb))
@@ -118,6 +118,7 @@ impl Ext4 {
             dirs: BTreeMap::new(),
             dir_cache: RefCell::default(),
             reserved: 0,
+            backups_stale: false,
             undo: undo::Log::default(),
         })
     }

@@ -214,8 +214,8 @@ impl Ext4 {
                 owner: Some(attrs.owner.unwrap_or((old.uid(), old.gid()))),
                 ..attrs.clone()
             };
-            self.remove_name(parent, name)?;
             self.unlink(entry.inode, attrs.now)?;
+            self.remove_name(parent, name)?;
             return self.do_symlink(path, target, &kept);
         }
         let kind = (NodeKind::Symlink, ino::S_IFLNK);
@@ -284,23 +284,22 @@ impl Ext4 {
             return Err(FsError::NotFound(show(path)));
         };
         let is_dir = self.inode(entry.inode)?.kind() == Some(NodeKind::Dir);
+        // What it frees may be what the directory needs to be laid out anew: the name goes last.
         if !is_dir {
-            self.remove_name(parent, name)?;
             self.unlink(entry.inode, now)?;
+            self.remove_name(parent, name)?;
             return self.stamp_dir(parent, now, 0);
         }
         if !recursive && self.with_dir(entry.inode, |d| !d.entries.is_empty())? {
             return Err(FsError::NotEmpty(show(path)));
         }
-        self.remove_name(parent, name)?;
         let mut seen = BTreeSet::from([ino::ROOT, parent]);
         let mut pending = vec![entry.inode];
         while let Some(dir) = pending.pop() {
             if !seen.insert(dir) {
                 return damaged(format!("directory inode {dir} has two names"));
             }
-            let children: Vec<Entry> =
-                self.with_dir(dir, |d| d.entries.values().copied().collect())?;
+            let children: Vec<Entry> = self.with_dir(dir, |d| d.entries.values().copied().collect())?;
             for child in children {
                 if self.inode(child.inode)?.kind() == Some(NodeKind::Dir) {
                     pending.push(child.inode);
@@ -310,6 +309,7 @@ impl Ext4 {
             }
             self.drop_dir(dir)?;
         }
+        self.remove_name(parent, name)?;
         self.stamp_dir(parent, now, -1)
     }
 
@@ -457,13 +457,7 @@ impl Ext4 {
     }
 
     /// Stores all attributes of an inode anew. The inode still has to be written.
-    fn put_attrs(
-        &mut self,
-        number: u32,
-        inode: &mut Inode,
-        attrs: &[Attr],
-        path: &[u8],
-    ) -> FsResult<()> {
+    fn put_attrs(&mut self, number: u32, inode: &mut Inode, attrs: &[Attr], path: &[u8]) -> FsResult<()> {
         let Some((inside, outside)) = xattr::place(attrs, inode, &self.sb) else {
             return invalid(
                 path,
@@ -475,8 +469,7 @@ impl Ext4 {
         };
         let old = inode.file_acl();
         let had = u64::from(old != 0);
-        let shared = old != 0
-            && xattr::read_block(&self.store.block(old)?, old, &self.sb)?.refcount > 1;
+        let shared = old != 0 && xattr::read_block(&self.store.block(old)?, old, &self.sb)?.refcount > 1;
         let place = if outside.is_empty() {
             self.drop_attr_block(inode)?;
             0

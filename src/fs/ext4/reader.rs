@@ -56,7 +56,10 @@ pub(crate) fn components(path: &[u8]) -> FsResult<Vec<&[u8]>> {
         .iter()
         .any(|p| p.is_empty() || *p == b"." || *p == b".." || p.contains(&0))
     {
-        return invalid(path, "not a canonical path: no empty, `.` or `..` component may be in it");
+        return invalid(
+            path,
+            "not a canonical path: no empty, `.` or `..` component may be in it",
+        );
     }
     Ok(parts)
 }
@@ -116,11 +119,7 @@ impl Ext4 {
     }
 
     /// Gives a directory as edited so far to `look`.
-    pub(crate) fn with_dir<T>(
-        &self,
-        number: u32,
-        look: impl FnOnce(&Directory) -> T,
-    ) -> FsResult<T> {
+    pub(crate) fn with_dir<T>(&self, number: u32, look: impl FnOnce(&Directory) -> T) -> FsResult<T> {
         if let Some(dir) = self.dirs.get(&number) {
             return Ok(look(dir));
         }
@@ -218,11 +217,7 @@ impl Ext4 {
     }
 
     /// All extended attributes of an inode, and its attribute block if any.
-    pub(crate) fn attrs(
-        &self,
-        inode: &Inode,
-        number: u32,
-    ) -> FsResult<(Vec<Attr>, Option<xattr::Block>)> {
+    pub(crate) fn attrs(&self, inode: &Inode, number: u32) -> FsResult<(Vec<Attr>, Option<xattr::Block>)> {
         let mut attrs = xattr::read_inode(inode, number)?;
         let at = inode.file_acl();
         if at == 0 {

@@ -79,6 +79,15 @@ impl Store {
         if let Some(block) = self.dirty.get(&number) {
             return Ok(block.clone());
         }
+        if let Some((start, p)) = self.payload_in(number, 1).next() {
+            let bs = self.block_size;
+            let part = p.part(number - start, 1, bs as u64);
+            let mut buf = vec![0; bs];
+            // Not longer than a block.
+            let len = part.len as usize;
+            part.source.read_at(part.offset, &mut buf[..len])?;
+            return Ok(buf.into());
+        }
         let mut clean = self.clean.borrow_mut();
         if let Some(block) = clean.young.get(&number) {
             return Ok(block.clone());
@@ -87,8 +96,7 @@ impl Store {
             Some(block) => block,
             None => {
                 let mut buf = vec![0; self.block_size];
-                self.io
-                    .read_at(number * self.block_size as u64, &mut buf)?;
+                self.io.read_at(number * self.block_size as u64, &mut buf)?;
                 buf.into()
             }
         };
@@ -136,11 +144,7 @@ impl Store {
     }
 
     /// Payload that covers blocks of `start..start + len`: its first block and itself, ascending.
-    pub(crate) fn payload_in(
-        &self,
-        start: u64,
-        len: u64,
-    ) -> impl Iterator<Item = (u64, &Payload)> {
+    pub(crate) fn payload_in(&self, start: u64, len: u64) -> impl Iterator<Item = (u64, &Payload)> {
         let end = start.saturating_add(len);
         let before = self
             .payload
@@ -205,11 +209,6 @@ impl Store {
                 }
             }
         }
-    }
-
-    /// Whether nothing waits for a commit.
-    pub(crate) fn is_clean(&self) -> bool {
-        self.dirty.is_empty() && self.payload.is_empty()
     }
 
     /// Writes everything that waits: payload first, for it may be read from blocks that are still as they were.

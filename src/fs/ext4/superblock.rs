@@ -3,8 +3,8 @@
 use super::checksum::crc32c;
 use super::error::{damaged, unsupported};
 use super::format::{
-    EXT4_ERROR_FS, EXT4_SUPER_MAGIC, EXT4_VALID_FS, SUPERBLOCK_SIZE, compat, incompat, ino, join,
-    ro_compat, sb, set_u16, set_u32, u16_at, u32_at,
+    EXT4_ERROR_FS, EXT4_SUPER_MAGIC, EXT4_VALID_FS, SUPERBLOCK_SIZE, compat, incompat, ino, join, ro_compat,
+    sb, set_u16, set_u32, u16_at, u32_at,
 };
 use super::{FsResult, journal};
 
@@ -185,11 +185,7 @@ impl Superblock {
             return damaged("more free blocks or inodes than there are");
         }
         if u64::from(self.reserved_gdt_blocks()) > bs / 4
-            || self.first_data_block
-                + 1
-                + self.gdt_blocks()
-                + u64::from(self.reserved_gdt_blocks())
-                > bpg
+            || self.first_data_block + 1 + self.gdt_blocks() + u64::from(self.reserved_gdt_blocks()) > bpg
         {
             return damaged("group descriptors do not fit into the first group");
         }
@@ -313,16 +309,8 @@ impl Superblock {
     /// All features by name: compat, incompat, ro_compat, each by rising bit.
     pub(crate) fn features(&self) -> Vec<String> {
         let mut all = names_of(self.u32(sb::FEATURE_COMPAT), &compat::NAMES, 'C');
-        all.extend(names_of(
-            self.u32(sb::FEATURE_INCOMPAT),
-            &incompat::NAMES,
-            'I',
-        ));
-        all.extend(names_of(
-            self.u32(sb::FEATURE_RO_COMPAT),
-            &ro_compat::NAMES,
-            'R',
-        ));
+        all.extend(names_of(self.u32(sb::FEATURE_INCOMPAT), &incompat::NAMES, 'I'));
+        all.extend(names_of(self.u32(sb::FEATURE_RO_COMPAT), &ro_compat::NAMES, 'R'));
         all
     }
 

@@ -1,7 +1,7 @@
 //! All or nothing for one operation: what it changed is taken back when it fails.
 
-use super::Ext4;
 use super::super::FsResult;
+use super::Ext4;
 use super::dir::{Directory, Entry};
 use super::group::Group;
 use super::superblock::Superblock;
@@ -23,17 +23,17 @@ pub(crate) enum Step {
 pub(crate) struct Log {
     pub(crate) steps: Vec<Step>,
     sb: Option<Superblock>,
+    /// Number of groups before some were added.
+    pub(crate) groups_before: Option<usize>,
 }
 
 impl Ext4 {
     /// Runs one operation; when it fails, everything is as before.
-    pub(crate) fn atomically<T>(
-        &mut self,
-        operation: impl FnOnce(&mut Self) -> FsResult<T>,
-    ) -> FsResult<T> {
+    pub(crate) fn atomically<T>(&mut self, operation: impl FnOnce(&mut Self) -> FsResult<T>) -> FsResult<T> {
         self.store.keep();
         self.undo.steps.clear();
         self.undo.sb = Some(self.sb.clone());
+        self.undo.groups_before = None;
         let result = operation(self);
         if result.is_err() {
             self.roll_back();
@@ -48,9 +48,16 @@ impl Ext4 {
         if let Some(sb) = self.undo.sb.take() {
             self.sb = sb;
         }
+        if let Some(count) = self.undo.groups_before.take() {
+            self.groups.truncate(count);
+        }
         while let Some(step) = self.undo.steps.pop() {
             match step {
-                Step::Group(number, before) => self.groups[number as usize] = before,
+                Step::Group(number, before) => {
+                    if let Some(group) = self.groups.get_mut(number as usize) {
+                        *group = before;
+                    }
+                }
                 Step::DirAdded(number) => {
                     if let Some(dir) = self.dirs.remove(&number) {
                         self.reserved -= dir.reserved;

@@ -286,9 +286,7 @@ pub(crate) fn build_block(attrs: &[&Attr], number: u64, s: &Superblock) -> Vec<u
     set_u32(&mut block, 4, 1);
     set_u32(&mut block, 8, 1);
     write_entries(&mut block, BLOCK_HEADER, 0, attrs);
-    let hash = attrs
-        .iter()
-        .fold(0u32, |hash, a| hash.rotate_left(16) ^ a.hash());
+    let hash = attrs.iter().fold(0u32, |hash, a| hash.rotate_left(16) ^ a.hash());
     // A block with an entry hash of zero is never shared, which a block hash of zero says.
     let shared = attrs.iter().all(|a| a.hash() != 0);
     set_u32(&mut block, 12, if shared { hash } else { 0 });

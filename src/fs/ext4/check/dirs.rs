@@ -134,15 +134,14 @@ impl Checker<'_> {
 
     fn links(&mut self, links: &[u16], subdirs: &BTreeMap<u32, u32>) {
         let s = &self.fs.sb;
-        for number in 1..self.inodes.len() {
-            let known = self.inodes[number];
+        let inodes = std::mem::take(&mut self.inodes);
+        for (number, (known, names)) in inodes.iter().zip(links).enumerate().skip(1) {
             let inode = number as u32;
             if known.file_type == 0 || (s.is_reserved(inode) && inode != ino::ROOT) {
                 continue;
             }
             let place = format!("inode {number}");
-            let names = links[number];
-            if names == 0 && inode != ino::ROOT {
+            if *names == 0 && inode != ino::ROOT {
                 self.found(place, "is in use and has no name in any directory");
                 continue;
             }
@@ -153,16 +152,16 @@ impl Checker<'_> {
                 };
                 2 + below
             } else {
-                u32::from(names)
+                u32::from(*names)
             };
             let stored = u32::from(known.links);
             // One link says "too many to count" (`dir_nlink`).
-            let uncounted = known.file_type == DIR_TYPE
-                && stored == 1
-                && s.has_ro_compat(ro_compat::DIR_NLINK);
+            let uncounted =
+                known.file_type == DIR_TYPE && stored == 1 && s.has_ro_compat(ro_compat::DIR_NLINK);
             if stored != wanted && !uncounted {
                 self.found(place, format!("counts {stored} links; {wanted} would be right"));
             }
         }
+        self.inodes = inodes;
     }
 }

@@ -58,10 +58,9 @@ impl Checker<'_> {
             } else {
                 htree::NODE_HEADER
             };
-            let bad_node = part.block != 0
-                && (u32_at(&block, 0) != 0 || usize::from(u16_at(&block, 4)) != block.len());
-            let Some(entries) = htree::read_index(&block, header, seed, s).filter(|_| !bad_node)
-            else {
+            let bad_node =
+                part.block != 0 && (u32_at(&block, 0) != 0 || usize::from(u16_at(&block, 4)) != block.len());
+            let Some(entries) = htree::read_index(&block, header, seed, s).filter(|_| !bad_node) else {
                 self.found(
                     place,
                     format!("has an index block {} with wrong counts or checksum", part.block),
@@ -71,9 +70,7 @@ impl Checker<'_> {
             for (n, (hash, below)) in entries.iter().enumerate() {
                 let from = if n == 0 { part.from } else { *hash };
                 let to = entries.get(n + 1).map(|(hash, _)| *hash).or(part.to);
-                let known = *below == 0
-                    || u64::from(*below) >= blocks
-                    || bitmap::get(&seen, *below as usize);
+                let known = *below == 0 || u64::from(*below) >= blocks || bitmap::get(&seen, *below as usize);
                 if known || to.is_some_and(|to| to < from) {
                     self.found(
                         place,
@@ -108,9 +105,9 @@ impl Checker<'_> {
         for name in dir::names(block) {
             let (hash, _) = hasher.hash(name);
             // A set low bit says that the first hash of the next block ends this one.
-            let below = part.to.is_none_or(|to| {
-                hash < to & !1 || (hash == to & !1 && to & 1 == 1)
-            });
+            let below = part
+                .to
+                .is_none_or(|to| hash < to & !1 || (hash == to & !1 && to & 1 == 1));
             if hash < part.from & !1 || !below {
                 self.found(
                     place,

@@ -26,8 +26,7 @@ impl Checker<'_> {
             // A bitmap that cannot be read is told with the other bitmaps.
             let map = self.fs.inode_bitmap(number).ok();
             if let Some(map) = &map
-                && let Some(bit) =
-                    bitmap::find(map, used as usize, s.inodes_per_group as usize, true)
+                && let Some(bit) = bitmap::find(map, used as usize, s.inodes_per_group as usize, true)
             {
                 self.found(
                     place,
@@ -112,14 +111,7 @@ impl Checker<'_> {
     }
 
     /// Size and count of blocks against the map. `attributes` is 1 with an attribute block.
-    fn sizes(
-        &mut self,
-        place: &str,
-        inode: &Inode,
-        kind: NodeKind,
-        mapping: &Mapping,
-        attributes: u64,
-    ) {
+    fn sizes(&mut self, place: &str, inode: &Inode, kind: NodeKind, mapping: &Mapping, attributes: u64) {
         let bs = self.fs.sb.block_size;
         let met = mapping.data_blocks() + mapping.meta.len() as u64 + attributes;
         let stored = inode.blocks(bs);

@@ -239,7 +239,10 @@ impl<'a> Checker<'a> {
         if free != u64::from(group.free_blocks()) {
             self.found(
                 place,
-                format!("has {free} free blocks, the descriptor says {}", group.free_blocks()),
+                format!(
+                    "has {free} free blocks, the descriptor says {}",
+                    group.free_blocks()
+                ),
             );
         }
         Ok(free)

@@ -18,7 +18,10 @@ impl Both {
     }
 
     fn append(&mut self, path: &[u8], content: &[u8]) {
-        let attrs = Attrs { now: at(NOW + 9), ..Attrs::default() };
+        let attrs = Attrs {
+            now: at(NOW + 9),
+            ..Attrs::default()
+        };
         self.fs.append(path, &source(content), &attrs).unwrap();
         self.model.append(path, content, &attrs);
     }
@@ -54,10 +57,28 @@ pub(super) fn fill(root: &std::path::Path) {
     for f in 0..700 {
         fs::write(many.join(format!("entry-with-a-longer-name-{f}")), b"").unwrap();
     }
-    let _ = run("setfattr", &["-n", "user.old", "-v", "kept", root.join("old1/fïle-007").to_str().unwrap()]);
-    let _ = run("setfacl", &["-m", "u:1000:r", root.join("old1/fïle-008").to_str().unwrap()]);
-    let _ = run("fallocate", &["-l", "40000", root.join("old2/prealloc").to_str().unwrap()]);
-    let _ = run("fallocate", &["-n", "-l", "90000", root.join("old2/keepsize").to_str().unwrap()]);
+    let _ = run(
+        "setfattr",
+        &[
+            "-n",
+            "user.old",
+            "-v",
+            "kept",
+            root.join("old1/fïle-007").to_str().unwrap(),
+        ],
+    );
+    let _ = run(
+        "setfacl",
+        &["-m", "u:1000:r", root.join("old1/fïle-008").to_str().unwrap()],
+    );
+    let _ = run(
+        "fallocate",
+        &["-l", "40000", root.join("old2/prealloc").to_str().unwrap()],
+    );
+    let _ = run(
+        "fallocate",
+        &["-n", "-l", "90000", root.join("old2/keepsize").to_str().unwrap()],
+    );
     let sparse = fs::File::create(root.join("old2/sparse")).unwrap();
     sparse.set_len(123_456).unwrap();
 }
@@ -75,7 +96,10 @@ pub(super) fn operations(both: &mut Both, short_times: bool) {
             mode: Some([0o644, 0o4755, 0o1777, 0o600][f as usize % 4]),
             owner: Some((if f % 5 == 0 { 165_536 } else { 0 }, f as u32)),
             mtime: match (f % 7, short_times) {
-                (3, false) => Some(crate::fs::Time { secs: 2_222_222_222, nanos: 5 }),
+                (3, false) => Some(crate::fs::Time {
+                    secs: 2_222_222_222,
+                    nanos: 5,
+                }),
                 (4, _) => Some(at(1)),
                 _ => None,
             },
@@ -96,21 +120,40 @@ pub(super) fn operations(both: &mut Both, short_times: bool) {
         both.fs.symlink(&path, &target, &attrs(0o777, NOW)).unwrap();
         both.model.symlink(&path, &target, &attrs(0o777, NOW));
     }
-    both.fs.symlink(b"/d3/link200", b"short", &attrs(0o777, NOW)).unwrap();
+    both.fs
+        .symlink(b"/d3/link200", b"short", &attrs(0o777, NOW))
+        .unwrap();
     both.model.symlink(b"/d3/link200", b"short", &attrs(0o777, NOW));
     both.fs.hard_link(b"/d4/hard", b"/d5/file5", at(NOW)).unwrap();
     both.model.hard_link(b"/d4/hard", b"/d5/file5", at(NOW));
-    both.put(b"/d4/hard", b"one content, two names", false, &Attrs { now: at(NOW + 1), ..Attrs::default() });
+    both.put(
+        b"/d4/hard",
+        b"one content, two names",
+        false,
+        &Attrs {
+            now: at(NOW + 1),
+            ..Attrs::default()
+        },
+    );
     both.put(b"/d6/file6", &big[..200_000], false, &attrs(0o600, NOW));
     both.put(b"/d2/big", b"short now", false, &attrs(0o600, NOW));
     both.put(b"/d2/holes", &big[..70_000], false, &attrs(0o600, NOW));
-    for (len, path) in [(1, "/d7/file7"), (100, "/d7/file25"), (9000, "/d7/file43"), (1, "/d2/nothing")] {
+    for (len, path) in [
+        (1, "/d7/file7"),
+        (100, "/d7/file25"),
+        (9000, "/d7/file43"),
+        (1, "/d2/nothing"),
+    ] {
         both.append(path.as_bytes(), &big[..len]);
     }
     both.append(b"/d2/holes", &big[..1]);
     both.append(b"/d2/holes", &big[..10_000]);
     both.xattr(b"/d8/file8", b"user.small", Some(b"value"));
-    both.xattr(b"/d8/file8", b"security.capability", Some(&[1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+    both.xattr(
+        b"/d8/file8",
+        b"security.capability",
+        Some(&[1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+    );
     both.xattr(b"/d8/file8", b"trusted.big", Some(&big[..800]));
     both.xattr(b"/d8", b"user.on-a-directory", Some(b"x"));
     both.xattr(b"/d8/file26", b"user.gone", Some(&big[..500]));
@@ -126,28 +169,63 @@ pub(super) fn operations(both: &mut Both, short_times: bool) {
     both.model.rename(b"/d1/deep", b"/d11/moved", at(NOW + 2));
     both.fs.rename(b"/d2/holes", b"/d2/other", at(NOW + 3)).unwrap();
     both.model.rename(b"/d2/holes", b"/d2/other", at(NOW + 3));
-    let a = Attrs { mode: Some(0o2750), owner: Some((70_000, 80_000)), mtime: Some(at(5)), now: at(NOW) };
+    let a = Attrs {
+        mode: Some(0o2750),
+        owner: Some((70_000, 80_000)),
+        mtime: Some(at(5)),
+        now: at(NOW),
+    };
     both.fs.set_attrs(b"/d12", &a).unwrap();
     both.model.apply(b"/d12", &a);
     // What must be refused changes nothing.
     let fs = &mut both.fs;
     let s = source(b"x");
     let a = attrs(0o644, NOW);
-    assert!(matches!(fs.put_file(b"/d12", &s, false, &a), Err(FsError::IsADirectory(_))));
-    assert!(matches!(fs.put_file(b"/no/file", &s, false, &a), Err(FsError::NotFound(_))));
-    assert!(matches!(fs.put_file(b"/d4/hard/x", &s, false, &a), Err(FsError::NotADirectory(_))));
-    assert!(matches!(fs.put_file(&[b"/".as_slice(), &[b'n'; 256]].concat(), &s, false, &a), Err(FsError::Invalid { .. })));
-    assert!(matches!(fs.remove(b"/d11", false, at(NOW)), Err(FsError::NotEmpty(_))));
-    assert!(matches!(fs.rename(b"/d11", b"/d11/moved/x", at(NOW)), Err(FsError::Invalid { .. })));
-    assert!(matches!(fs.rename(b"/d11", b"/d12", at(NOW)), Err(FsError::Exists(_))));
+    assert!(matches!(
+        fs.put_file(b"/d12", &s, false, &a),
+        Err(FsError::IsADirectory(_))
+    ));
+    assert!(matches!(
+        fs.put_file(b"/no/file", &s, false, &a),
+        Err(FsError::NotFound(_))
+    ));
+    assert!(matches!(
+        fs.put_file(b"/d4/hard/x", &s, false, &a),
+        Err(FsError::NotADirectory(_))
+    ));
+    assert!(matches!(
+        fs.put_file(&[b"/".as_slice(), &[b'n'; 256]].concat(), &s, false, &a),
+        Err(FsError::Invalid { .. })
+    ));
+    assert!(matches!(
+        fs.remove(b"/d11", false, at(NOW)),
+        Err(FsError::NotEmpty(_))
+    ));
+    assert!(matches!(
+        fs.rename(b"/d11", b"/d11/moved/x", at(NOW)),
+        Err(FsError::Invalid { .. })
+    ));
+    assert!(matches!(
+        fs.rename(b"/d11", b"/d12", at(NOW)),
+        Err(FsError::Exists(_))
+    ));
     assert!(matches!(fs.symlink(b"/d11", b"x", &a), Err(FsError::Exists(_))));
-    assert!(matches!(fs.hard_link(b"/x", b"/d11", at(NOW)), Err(FsError::IsADirectory(_))));
-    assert!(matches!(fs.set_xattr(b"/d8/file8", b"user.big", Some(&big[..5000]), at(NOW)), Err(FsError::Invalid { .. })));
+    assert!(matches!(
+        fs.hard_link(b"/x", b"/d11", at(NOW)),
+        Err(FsError::IsADirectory(_))
+    ));
+    assert!(matches!(
+        fs.set_xattr(b"/d8/file8", b"user.big", Some(&big[..5000]), at(NOW)),
+        Err(FsError::Invalid { .. })
+    ));
     assert!(matches!(fs.stat(b"/d1/../d2"), Err(FsError::Invalid { .. })));
 }
 
 fn edit_old(both: &mut Both) {
-    let now = Attrs { now: at(NOW), ..Attrs::default() };
+    let now = Attrs {
+        now: at(NOW),
+        ..Attrs::default()
+    };
     both.put("/old1/fïle-007".as_bytes(), b"replaced, xattr kept", false, &now);
     both.append("/old1/fïle-008".as_bytes(), b"ACL kept");
     for path in ["/old2/prealloc", "/old2/sparse", "/old2/keepsize"] {
@@ -181,13 +259,16 @@ fn kernel_goes_on(root: &std::path::Path) {
 }
 
 fn layout(name: &str) {
-    let Some(base) = make(name, 96, &[]) else {
+    let Some(base) = make(name, 200, &[]) else {
         return;
     };
     let filled = base.mounted("rw", fill);
     base.fsck("the base");
     let start = base.kernel_view().unwrap_or_else(|| our_view(&base.open()));
-    let mut both = Both { fs: base.open(), model: Model::from_view(&start) };
+    let mut both = Both {
+        fs: base.open(),
+        model: Model::from_view(&start),
+    };
     same("our reader of the base", &start, &our_view(&both.fs));
     if filled {
         edit_old(&mut both);

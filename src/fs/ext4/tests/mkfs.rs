@@ -17,10 +17,7 @@ const FAMILIES: [(Ext4Features, &[&str]); 5] = [
         &["-O", "^64bit,^huge_file,metadata_csum_seed,orphan_file"],
     ),
     (Ext4Features::Bookworm, &["-O", "^64bit,^huge_file"]),
-    (
-        Ext4Features::Buster,
-        &["-O", "^huge_file,^metadata_csum,^64bit"],
-    ),
+    (Ext4Features::Buster, &["-O", "^huge_file,^metadata_csum,^64bit"]),
     (
         Ext4Features::Hypriot,
         &["-i", "4096", "-O", "uninit_bg,^metadata_csum,^64bit"],
@@ -128,7 +125,10 @@ fn the_kernel_writes_into_it_and_so_do_we() {
         fs.commit().unwrap();
         base.fsck(&what);
         let written = base.mounted("rw", |root| {
-            assert_eq!(std::fs::read(root.join("etc/a file with a long name 7")).unwrap(), [7; 259]);
+            assert_eq!(
+                std::fs::read(root.join("etc/a file with a long name 7")).unwrap(),
+                [7; 259]
+            );
             std::fs::remove_dir_all(root.join("etc")).unwrap();
             for n in 0..300 {
                 std::fs::write(root.join(format!("kernel {n}")), vec![n as u8; 9000]).unwrap();

@@ -1,0 +1,182 @@
+//! Random operations, compared with a model: what our reader sees before the commit, and what the kernel sees after it.
+//!
+//! `CEIL_EXT4_SEEDS=10000` runs that many sequences over the layouts instead of one for each.
+
+use super::support::*;
+use crate::fs::{Attrs, Volume};
+
+const OPS: u64 = 200;
+
+fn name(random: &mut Random) -> Vec<u8> {
+    let stem = random.below(400);
+    match random.below(4) {
+        0 => format!("n{stem}").into_bytes(),
+        1 => format!("ünïcødé-{stem}").into_bytes(),
+        2 => format!("{stem}-{}", "long".repeat(random.below(50) as usize)).into_bytes(),
+        _ => format!(".{stem:08}").into_bytes(),
+    }
+}
+
+fn pick(random: &mut Random, from: &[Vec<u8>]) -> Option<Vec<u8>> {
+    (!from.is_empty()).then(|| from[random.below(from.len() as u64) as usize].clone())
+}
+
+fn fresh(random: &mut Random, model: &Model) -> Option<Vec<u8>> {
+    let dir = if random.below(3) == 0 {
+        b"/".to_vec()
+    } else {
+        pick(random, &model.all('d')).unwrap_or(b"/".to_vec())
+    };
+    let slash: &[u8] = if dir == b"/" { b"" } else { b"/" };
+    let path = [&dir, slash, &name(random)].concat();
+    (!model.has(&path) && path.len() < 1500).then_some(path)
+}
+
+fn content(random: &mut Random) -> Vec<u8> {
+    let len = [0, 1, 59, 1000, 4096, 5000, 70_000, 400_000][random.below(8) as usize];
+    let len = random.below(len + 1) as usize;
+    let mut bytes = random.bytes(len);
+    if random.below(3) == 0 && len > 10_000 {
+        bytes[2000..9000].fill(0);
+    }
+    bytes
+}
+
+fn some_attrs(random: &mut Random, short: bool) -> Attrs {
+    let some = |random: &mut Random| random.below(2) == 0;
+    let far = if short { 1 << 31 } else { 1 << 33 };
+    Attrs {
+        mode: some(random).then(|| random.below(0o10000) as u16),
+        owner: some(random).then(|| (random.below(1 << 20) as u32, random.next() as u32 >> 1)),
+        mtime: some(random).then(|| at(random.below(far) as i64)),
+        now: at(1_500_000_000 + random.below(1000) as i64),
+    }
+}
+
+/// One operation on both; those that the model has no room for are left out.
+fn step(random: &mut Random, fs: &mut super::super::Ext4, model: &mut Model, short: bool) {
+    let a = some_attrs(random, short);
+    let (files, dirs) = (model.all('f'), model.all('d'));
+    match random.below(20) {
+        0..=4 => {
+            if let Some(path) = fresh(random, model) {
+                let bytes = content(random);
+                fs.put_file(&path, &source(&bytes), random.below(2) == 0, &a)
+                    .unwrap();
+                model.put(&path, &bytes, &a);
+            }
+        }
+        5 | 6 => {
+            if let Some(path) = pick(random, &files) {
+                let bytes = content(random);
+                fs.put_file(&path, &source(&bytes), random.below(2) == 0, &a)
+                    .unwrap();
+                model.put(&path, &bytes, &a);
+            }
+        }
+        7 | 8 => {
+            if let Some(path) = pick(random, &files) {
+                let bytes = content(random);
+                fs.append(&path, &source(&bytes), &a).unwrap();
+                model.append(&path, &bytes, &a);
+            }
+        }
+        9 | 10 => {
+            if let Some(path) = fresh(random, model) {
+                fs.make_dir(&path, &a).unwrap();
+                model.make_dir(&path, &a);
+            }
+        }
+        11 => {
+            if let Some(path) = fresh(random, model) {
+                let len = [5, 59, 60, 500][random.below(4) as usize];
+                let target = vec![b't'; len];
+                let a = Attrs {
+                    mode: Some(0o777),
+                    ..a
+                };
+                fs.symlink(&path, &target, &a).unwrap();
+                model.symlink(&path, &target, &a);
+            }
+        }
+        12 => {
+            if let (Some(path), Some(old)) = (fresh(random, model), pick(random, &files)) {
+                fs.hard_link(&path, &old, a.now).unwrap();
+                model.hard_link(&path, &old, a.now);
+            }
+        }
+        13 | 14 => {
+            let kinds = [files, dirs, model.all('l')].concat();
+            if let (Some(to), Some(from)) = (fresh(random, model), pick(random, &kinds)) {
+                let below = [&from[..], b"/"].concat();
+                let result = fs.rename(&from, &to, a.now);
+                if to.starts_with(&below) {
+                    result.unwrap_err();
+                } else {
+                    result.unwrap();
+                    model.rename(&from, &to, a.now);
+                }
+            }
+        }
+        15 | 16 => {
+            let kinds = [files, model.all('l'), model.all('d')].concat();
+            if let Some(path) = pick(random, &kinds) {
+                let is_dir = model.kind(&path) == Some('d');
+                if !is_dir || random.below(4) == 0 {
+                    fs.remove(&path, true, a.now).unwrap();
+                    model.remove(&path, a.now);
+                }
+            }
+        }
+        17 => {
+            if let Some(path) = pick(random, &[files, dirs].concat()) {
+                fs.set_attrs(&path, &a).unwrap();
+                model.apply(&path, &a);
+            }
+        }
+        _ => {
+            if let Some(path) = pick(random, &[files, dirs].concat()) {
+                let name = format!("user.{}", random.below(4)).into_bytes();
+                let len = [0, 3, 40, 200][random.below(4) as usize];
+                let value = random.bytes(len);
+                let value = (random.below(4) > 0).then_some(&value[..]);
+                fs.set_xattr(&path, &name, value, a.now).unwrap();
+                model.set_xattr(&path, &name, value);
+            }
+        }
+    }
+}
+
+fn sequence(seed: u64) {
+    let layout = LAYOUTS[(seed % LAYOUTS.len() as u64) as usize].0;
+    let Some(base) = make(layout, 48, if seed % 3 == 0 { &["-g", "2048"] } else { &[] }) else {
+        return;
+    };
+    let what = format!("layout {layout}, seed {seed}");
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut fs = base.open();
+    let mut model = Model::from_view(&our_view(&fs));
+    for round in 0..2 {
+        for _ in 0..OPS / 2 {
+            step(&mut random, &mut fs, &mut model, base.short_times);
+        }
+        let expected = model.view();
+        same(&what, &expected, &our_view(&fs));
+        fs.commit().unwrap();
+        base.fsck(&what);
+        same(&what, &expected, &our_view(&base.open()));
+        if round == 1
+            && let Some(view) = base.kernel_view()
+        {
+            same(&format!("{what}, the kernel"), &expected, &view);
+        }
+    }
+}
+
+#[test]
+fn sequences() {
+    let seeds = std::env::var("CEIL_EXT4_SEEDS").ok().and_then(|n| n.parse().ok());
+    for seed in 0..seeds.unwrap_or(LAYOUTS.len() as u64) {
+        sequence(seed);
+    }
+}
