@@ -11,8 +11,8 @@ use crate::fs::{FsResult, NodeKind};
 const BAD_BLOCKS: u32 = 1;
 
 impl Checker<'_> {
-    /// Reads every inode that was ever used.
-    pub(super) fn inodes(&mut self) -> FsResult<()> {
+    /// Reads every inode that was ever used. False when so many share blocks that going on would take forever.
+    pub(super) fn inodes(&mut self) -> FsResult<bool> {
         let s = &self.fs.sb;
         for number in 0..s.groups_count() {
             let group = self.fs.groups[number as usize];
@@ -40,9 +40,16 @@ impl Checker<'_> {
                 let inode = number * s.inodes_per_group + index + 1;
                 let marked = map.as_ref().map(|map| bitmap::get(map, index as usize));
                 self.inode(inode, marked)?;
+                if self.met > 2 * s.blocks_count {
+                    self.found(
+                        "inode tables",
+                        format!("inodes up to {inode} use more blocks than there are; the check ends here"),
+                    );
+                    return Ok(false);
+                }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn inode(&mut self, number: u32, marked: Option<bool>) -> FsResult<()> {
@@ -91,6 +98,7 @@ impl Checker<'_> {
     }
 
     pub(super) fn own_mapping(&mut self, place: &str, mapping: &Mapping) {
+        self.met += mapping.data_blocks() + mapping.meta.len() as u64;
         for extent in &mapping.extents {
             self.own(place, extent.physical, extent.len);
         }

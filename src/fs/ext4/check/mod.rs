@@ -57,6 +57,8 @@ struct Checker<'a> {
     owned: Vec<u8>,
     /// By inode number.
     inodes: Vec<Known>,
+    /// Blocks met so far, those in use twice counted twice.
+    met: u64,
     /// Attribute blocks: the count stored and the inodes met.
     shared: BTreeMap<u64, (u32, u32)>,
 }
@@ -75,11 +77,14 @@ impl<'a> Checker<'a> {
             findings: Vec::new(),
             owned: vec![0; s.blocks_count as usize / 8 + 1],
             inodes: vec![Known::default(); s.inodes_count as usize + 1],
+            met: 0,
             shared: BTreeMap::new(),
         };
         checker.backups()?;
         checker.own_tables();
-        checker.inodes()?;
+        if !checker.inodes()? {
+            return Ok(checker.findings);
+        }
         checker.journal()?;
         checker.orphan_file()?;
         checker.resize_inode()?;

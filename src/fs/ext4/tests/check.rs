@@ -302,6 +302,40 @@ fn a_name_in_the_wrong_leaf_is_found_by_both() {
 }
 
 #[test]
+fn inodes_that_share_everything_end_the_check() {
+    let Some(base) = make("buster", 64, &["-b", "4096"]) else {
+        return;
+    };
+    let mut fs = base.open();
+    for n in 0..20 {
+        fs.put_file(
+            format!("/f{n}").as_bytes(),
+            &source(b"x"),
+            false,
+            &attrs(0o644, 1),
+        )
+        .unwrap();
+    }
+    fs.put_file(b"/big", &source(&vec![1; 20 << 20]), false, &attrs(0o644, 1))
+        .unwrap();
+    fs.commit().unwrap();
+    let (_, dump) = run("dumpe2fs", &[base.path()]).unwrap();
+    let line = dump.lines().find(|l| l.contains("Inode table at")).unwrap();
+    let digits = line.split("at ").nth(1).unwrap().split('-').next().unwrap();
+    let table: u64 = digits.parse().unwrap();
+    let place = |path: &[u8]| table * 4096 + (fs.stat(path).unwrap().unwrap().id - 1) * 256;
+    let image = damaged(&base, "shared");
+    let file = File::options().read(true).write(true).open(&image).unwrap();
+    let mut inode = [0; 256];
+    file.read_exact_at(&mut inode, place(b"/big")).unwrap();
+    for n in 0..20 {
+        file.write_all_at(&inode, place(format!("/f{n}").as_bytes()))
+            .unwrap();
+    }
+    both_find(&image, "shared", "the check ends here");
+}
+
+#[test]
 fn backups_are_compared() {
     let Some(base) = make("trixie", 300, &["-b", "4096"]) else {
         return;
