@@ -4,7 +4,8 @@ use super::super::FsResult;
 use super::Ext4;
 use super::checksum::crc32c;
 use super::extent::Extent;
-use super::format::{SUPERBLOCK_OFFSET, ino};
+use super::format::{LINK_MAX, SUPERBLOCK_OFFSET, incompat, ino};
+use super::undo::Step;
 
 impl Ext4 {
     pub(crate) fn do_commit(&mut self) -> FsResult<()> {
@@ -36,16 +37,14 @@ impl Ext4 {
 
     /// Writes the blocks of one directory.
     fn lay_out(&mut self, number: u32) -> FsResult<()> {
-        let Some(mut dir) = self.dirs.remove(&number) else {
+        let mut inode = self.inode(number)?;
+        let Some(dir) = self.dirs.remove(&number) else {
             return Ok(());
         };
         self.reserved -= dir.reserved;
-        let mut inode = self.inode(number)?;
-        let seed = inode.seed(number, &self.sb);
-        let laid_out = dir.layout(number, seed, &self.sb);
-        // Kept for the roll-back of a commit that cannot be.
-        dir.reserved = 0;
-        self.undo.steps.push(super::undo::Step::DirDropped(number, dir));
+        let subdirs = dir.subdirs();
+        let laid_out = dir.layout(number, inode.seed(number, &self.sb), &self.sb);
+        self.undo.steps.push(Step::DirDropped(number, dir));
         let (blocks, indexed) = laid_out?;
         let count = blocks.len() as u64;
         let old = self.mapping(&inode, number)?;
@@ -74,6 +73,10 @@ impl Ext4 {
         }
         inode.set_size(count * self.sb.block_size as u64);
         inode.set_flag(ino::INDEX_FL, indexed);
+        // Links that were no longer counted are, once there are few enough.
+        if inode.links() == 1 && self.sb.has_incompat(incompat::FILETYPE) && subdirs <= LINK_MAX - 2 {
+            inode.set_links(2 + subdirs);
+        }
         if mapping.extents != old.extents || !inode.has_flag(ino::EXTENTS_FL) {
             self.put_mapping(number, &mut inode, &old.meta, &mapping.extents, b"/")?;
         }

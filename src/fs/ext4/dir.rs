@@ -90,6 +90,12 @@ impl Directory {
         Some(entry)
     }
 
+    /// Directories in it, by the types that the entries carry.
+    pub(crate) fn subdirs(&self) -> u32 {
+        let dirs = self.entries.values().filter(|e| e.file_type == DIR_TYPE);
+        u32::try_from(dirs.count()).unwrap_or(u32::MAX)
+    }
+
     /// Most blocks that laying it out may take beyond those it has, index blocks of its extent tree included.
     /// `None` when no directory can hold so many names.
     pub(crate) fn wants(&self, s: &Superblock) -> Option<u64> {

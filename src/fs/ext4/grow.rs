@@ -9,9 +9,9 @@ use super::bitmap;
 use super::error::{damaged, unsupported};
 use super::format::{bg, compat, incompat, ino, join, sb, set_u32, u32_at};
 use super::group::Group;
-use super::store::Payload;
+use super::store::{Buffer, Payload};
 use super::superblock::Superblock;
-use crate::disk::{BlockIo, Bytes};
+use crate::disk::BlockIo;
 
 /// A last group with fewer blocks than this beyond its metadata is left out, as `mke2fs` does.
 const LEAST_DATA: u64 = 50;
@@ -128,7 +128,7 @@ impl Ext4 {
     fn zero(&mut self, start: u64, blocks: u64) {
         let nothing = Payload {
             blocks,
-            source: Bytes::shared(&[]),
+            source: Arc::new(Buffer(Vec::new())),
             offset: 0,
             len: 0,
         };
@@ -192,7 +192,7 @@ impl Ext4 {
             .flat_map(|(number, g)| g.to_bytes(number, &self.sb))
             .collect();
         let len = table.len() as u64;
-        let table = Bytes::shared(&table);
+        let table: Arc<dyn crate::disk::Source> = Arc::new(Buffer(table));
         let blocks = self.sb.gdt_blocks();
         for number in 1..self.sb.groups_count() {
             if !self.sb.has_super(number) {

@@ -8,6 +8,7 @@
 //! New nodes do not inherit a default ACL of their directory: their mode is what the caller says.
 
 mod alloc;
+mod attrs;
 mod bitmap;
 mod blockmap;
 mod check;
@@ -41,7 +42,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{FsError, FsResult, NodeKind};
+use super::{FsError, FsResult};
 use crate::disk::BlockIo;
 pub use check::check;
 use dir::Directory;

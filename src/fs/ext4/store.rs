@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Arc;
 
 use super::FsResult;
@@ -11,6 +12,29 @@ use crate::disk::{BlockIo, Source};
 const CLEAN_CACHE: usize = 8 << 20;
 /// Neighbouring blocks are written together up to this many bytes.
 const WRITE_RUN: usize = 1 << 20;
+
+/// Bytes of our own to be written where payload is.
+#[derive(Debug)]
+pub(crate) struct Buffer(pub(crate) Vec<u8>);
+
+impl Source for Buffer {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let end = start.saturating_add(buf.len());
+        match self.0.get(start..end) {
+            Some(bytes) => buf.copy_from_slice(bytes),
+            None => {
+                let what = "range passes the end";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
+            }
+        }
+        Ok(())
+    }
+}
 
 /// File content waiting for the commit: `blocks` blocks whose bytes are those of `source` from `offset` on;
 /// what `len` leaves of the last block is zero.

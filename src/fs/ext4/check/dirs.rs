@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::super::{FsResult, show};
 use super::super::dir::{DIR_TYPE, Directory};
 use super::super::format::{incompat, ino, ro_compat};
 use super::super::inode::Inode;
 use super::Checker;
-use crate::fs::{FsResult, show};
 
 impl Checker<'_> {
     pub(super) fn directories(&mut self) -> FsResult<()> {

@@ -1,12 +1,12 @@
 //! The index of a hashed directory: its blocks, and the place of every name.
 
+use super::super::super::{FsResult, show};
 use super::super::extent::Mapping;
 use super::super::format::{incompat, u16_at, u32_at};
 use super::super::htree::{self, Hasher};
 use super::super::inode::Inode;
 use super::super::{bitmap, dir};
 use super::Checker;
-use crate::fs::FsResult;
 
 /// A block of the directory that an index entry names, and the hashes it may hold.
 struct Part {
@@ -113,7 +113,7 @@ impl Checker<'_> {
                     place,
                     format!(
                         "has `{}` in block {}, where its hash does not belong",
-                        crate::fs::show(name),
+                        show(name),
                         part.block
                     ),
                 );

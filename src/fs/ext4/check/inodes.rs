@@ -1,11 +1,11 @@
 //! Inodes, what they map, and their attributes.
 
+use super::super::super::{FsResult, NodeKind};
 use super::super::extent::Mapping;
 use super::super::format::{bg, ino, u32_at};
 use super::super::inode::Inode;
 use super::super::{bitmap, blockmap, dir};
 use super::{Checker, Known};
-use crate::fs::{FsResult, NodeKind};
 
 /// The inode that names bad blocks (`EXT4_BAD_INO`).
 const BAD_BLOCKS: u32 = 1;

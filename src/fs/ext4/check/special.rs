@@ -1,10 +1,10 @@
 //! Journal, orphan file and resize inode.
 
+use super::super::super::FsResult;
 use super::super::format::{compat, ino, sb, u32_at};
 use super::super::inode::Inode;
 use super::super::{journal, orphan};
 use super::Checker;
-use crate::fs::FsResult;
 
 impl Checker<'_> {
     fn special(&mut self, number: u32, what: &str) -> FsResult<Option<Inode>> {

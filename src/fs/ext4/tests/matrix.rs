@@ -1,5 +1,6 @@
 //! Every layout through one list of operations.
 
+use super::model::Model;
 use super::support::*;
 use crate::fs::{Attrs, FsError, Volume};
 
@@ -307,3 +308,39 @@ macro_rules! layouts {
 }
 
 layouts! { bookworm trixie buster hypriot debian debian13 block1k block2k inode128 inode128csum noresize noindex }
+
+/// `CEIL_EXT4_IMAGE=root.ext4` puts a real root file system (an image of the partition alone) through the same.
+#[test]
+fn real_image() {
+    let Ok(image) = std::env::var("CEIL_EXT4_IMAGE") else {
+        return;
+    };
+    let Some(base) = make("debian", 8, &[]) else {
+        return;
+    };
+    std::fs::copy(image, &base.image).unwrap();
+    let Some(start) = base.kernel_view() else {
+        return;
+    };
+    let file = std::fs::File::options().write(true).open(&base.image).unwrap();
+    file.set_len(base.open().space().total + (300 << 20)).unwrap();
+    let mut both = Both {
+        fs: base.open(),
+        model: Model::from_view(&start),
+    };
+    same("our reader of the image", &start, &our_view(&both.fs));
+    both.fs.grow(Disk::open(&base.image)).unwrap();
+    operations(&mut both, base.short_times);
+    both.remove(b"/usr/share");
+    both.fs.commit().unwrap();
+    base.fsck("the edited image");
+    let view = base.kernel_view().unwrap();
+    let mut expected = both.model.view();
+    // The model does not know which names of the base are hard links.
+    for (name, seen) in &mut expected {
+        if let Some(old) = start.get(name) {
+            seen.links = view.get(name).map_or(old.links, |s| s.links);
+        }
+    }
+    same("the kernel", &expected, &view);
+}

@@ -8,5 +8,6 @@ mod hostile;
 mod limits;
 mod matrix;
 mod mkfs;
+mod model;
 mod random;
 mod support;

@@ -2,6 +2,7 @@
 //!
 //! `CEIL_EXT4_SEEDS=10000` runs that many sequences over the layouts instead of one for each.
 
+use super::model::Model;
 use super::support::*;
 use crate::fs::{Attrs, Volume};
 
@@ -149,7 +150,15 @@ fn step(random: &mut Random, fs: &mut super::super::Ext4, model: &mut Model, sho
 
 fn sequence(seed: u64) {
     let layout = LAYOUTS[(seed % LAYOUTS.len() as u64) as usize].0;
-    let Some(base) = make(layout, 48, if seed % 3 == 0 { &["-g", "2048"] } else { &[] }) else {
+    let Some(base) = make(
+        layout,
+        48,
+        if seed.is_multiple_of(3) {
+            &["-g", "2048"]
+        } else {
+            &[]
+        },
+    ) else {
         return;
     };
     let what = format!("layout {layout}, seed {seed}");
