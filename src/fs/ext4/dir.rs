@@ -19,7 +19,7 @@ const TAIL: usize = 12;
 /// `det_reserved_ft`.
 const TAIL_TYPE: u8 = 0xDE;
 /// `file_type` of a directory.
-const DIR_TYPE: u8 = 2;
+pub(crate) const DIR_TYPE: u8 = 2;
 /// Largest directory that is edited, in bytes: more names than this are not kept in memory.
 const MAX_SIZE: u64 = 32 << 20;
 
@@ -237,6 +237,22 @@ impl Directory {
         }
         Ok((blocks, false))
     }
+}
+
+/// The names in a leaf that [`Directory::read`] took.
+pub(crate) fn names(block: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while at + HEADER <= block.len() {
+            let here = at;
+            at += usize::from(u16_at(block, here + 4)).max(HEADER);
+            let end = here + HEADER + usize::from(block[here + 6]);
+            if u32_at(block, here) != 0 && end <= block.len() {
+                return Some(&block[here + HEADER..end]);
+            }
+        }
+        None
+    })
 }
 
 fn is_index_node(block: &[u8]) -> bool {

@@ -195,48 +195,8 @@ impl Volume for Ext4 {
         Ok(ranges)
     }
 
-    /// Checks superblock, descriptors, bitmaps and their counts; not yet inodes, directories and contents.
     fn check(&self) -> FsResult<Vec<Finding>> {
-        let fs = Self::open(self.store.io.clone())?;
-        let mut findings = Vec::new();
-        let mut find = |place: String, what: String| findings.push(Finding { place, what });
-        let (mut blocks, mut inodes) = (0, 0);
-        for number in 0..fs.sb.groups_count() {
-            let g = &fs.groups[number as usize];
-            let map = fs.block_bitmap(number)?;
-            let free = bitmap::count_clear(&map, fs.sb.group_len(number) as usize);
-            if free != g.free_blocks() as usize {
-                find(
-                    format!("group {number} block bitmap"),
-                    format!("has {free} free blocks, the descriptor says {}", g.free_blocks()),
-                );
-            }
-            let map = fs.inode_bitmap(number)?;
-            let unused = bitmap::count_clear(&map, fs.sb.inodes_per_group as usize);
-            if unused != g.free_inodes() as usize {
-                find(
-                    format!("group {number} inode bitmap"),
-                    format!(
-                        "has {unused} free inodes, the descriptor says {}",
-                        g.free_inodes()
-                    ),
-                );
-            }
-            blocks += free as u64;
-            inodes += unused as u64;
-        }
-        for (what, found, stored) in [
-            ("blocks", blocks, fs.sb.free_blocks),
-            ("inodes", inodes, u64::from(fs.sb.free_inodes)),
-        ] {
-            if found != stored {
-                find(
-                    "superblock".to_owned(),
-                    format!("counts {stored} free {what}, the bitmaps have {found}"),
-                );
-            }
-        }
-        Ok(findings)
+        super::check::check(&self.store.io)
     }
 }
 

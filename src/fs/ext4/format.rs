@@ -204,6 +204,7 @@ pub(crate) mod ino {
     pub(crate) const ATIME: usize = 0x08;
     pub(crate) const CTIME: usize = 0x0C;
     pub(crate) const MTIME: usize = 0x10;
+    pub(crate) const DTIME: usize = 0x14;
     pub(crate) const GID_LO: usize = 0x18;
     pub(crate) const LINKS_COUNT: usize = 0x1A;
     pub(crate) const BLOCKS_LO: usize = 0x1C;

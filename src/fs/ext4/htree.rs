@@ -4,13 +4,13 @@ use super::super::FsResult;
 use super::checksum::crc32c;
 use super::dir::{Directory, Leaf, record_len, usable};
 use super::error::unsupported;
-use super::format::{EXT2_FLAGS_UNSIGNED_HASH, incompat, sb, set_u16, set_u32};
+use super::format::{EXT2_FLAGS_UNSIGNED_HASH, incompat, sb, set_u16, set_u32, u16_at, u32_at};
 use super::superblock::Superblock;
 
 /// `dx_root` before its entries: two directory entries and `dx_root_info`.
-const ROOT_HEADER: usize = 0x20;
+pub(crate) const ROOT_HEADER: usize = 0x20;
 /// `dx_node` before its entries: one unused directory entry.
-const NODE_HEADER: usize = 8;
+pub(crate) const NODE_HEADER: usize = 8;
 /// Size of `dx_entry` and of `dx_tail`.
 const ENTRY: usize = 8;
 
@@ -24,14 +24,14 @@ enum Version {
 
 /// How one directory hashes its names.
 #[derive(Debug, Clone, Copy)]
-struct Hasher {
+pub(crate) struct Hasher {
     version: Version,
     unsigned: bool,
     seed: [u32; 4],
 }
 
 impl Hasher {
-    fn new(version: u8, s: &Superblock) -> FsResult<Self> {
+    pub(crate) fn new(version: u8, s: &Superblock) -> FsResult<Self> {
         let flag = s.u32(sb::FLAGS) & EXT2_FLAGS_UNSIGNED_HASH != 0;
         let (version, unsigned) = match version {
             0 => (Version::Legacy, flag),
@@ -62,7 +62,7 @@ impl Hasher {
     }
 
     /// Major and minor hash of a name.
-    fn hash(self, name: &[u8]) -> (u32, u32) {
+    pub(crate) fn hash(self, name: &[u8]) -> (u32, u32) {
         let mut state = [0x6745_2301, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476];
         if self.seed != [0; 4] {
             state = self.seed;
@@ -264,6 +264,33 @@ fn write_dot(block: &mut [u8], at: usize, inode: u32, rec_len: usize, name: &[u8
     block[at + 8..at + 8 + name.len()].copy_from_slice(name);
 }
 
+/// The entries of an index block, the first with a hash of 0: `None` when counts or checksum are wrong.
+pub(crate) fn read_index(block: &[u8], header: usize, seed: u32, s: &Superblock) -> Option<Vec<(u32, u32)>> {
+    let limit = limit(header, s) as usize;
+    let count = usize::from(u16_at(block, header + 2));
+    if usize::from(u16_at(block, header)) != limit || count == 0 || count > limit {
+        return None;
+    }
+    if s.has_metadata_csum()
+        && u32_at(block, header + ENTRY * limit + 4) != index_checksum(block, header, count, seed, s)
+    {
+        return None;
+    }
+    let entries = (0..count).map(|n| {
+        let at = header + ENTRY * n;
+        let hash = if n == 0 { 0 } else { u32_at(block, at) };
+        (hash, u32_at(block, at + 4))
+    });
+    Some(entries.collect())
+}
+
+fn index_checksum(block: &[u8], header: usize, count: usize, seed: u32, s: &Superblock) -> u32 {
+    let tail = header + ENTRY * limit(header, s) as usize;
+    let crc = crc32c(seed, &block[..header + ENTRY * count]);
+    let crc = crc32c(crc, &block[tail..tail + 4]);
+    crc32c(crc, &[0; 4])
+}
+
 /// Writes `dx_countlimit` and the entries; the first one's hash field is taken by the former.
 fn write_index(block: &mut [u8], header: usize, pointers: &[(u32, u32)], seed: u32, s: &Superblock) {
     for (i, (hash, pointer)) in pointers.iter().enumerate() {
@@ -274,10 +301,8 @@ fn write_index(block: &mut [u8], header: usize, pointers: &[(u32, u32)], seed: u
     set_u16(block, header, limit as u16);
     set_u16(block, header + 2, pointers.len() as u16);
     if s.has_metadata_csum() {
-        let crc = crc32c(seed, &block[..header + ENTRY * pointers.len()]);
+        let crc = index_checksum(block, header, pointers.len(), seed, s);
         let tail = header + ENTRY * limit as usize;
-        let crc = crc32c(crc, &block[tail..tail + 4]);
-        let crc = crc32c(crc, &[0; 4]);
         set_u32(block, tail + 4, crc);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::{FsResult, Time};
+use super::super::{FsResult, NodeKind, Time};
 use super::checksum::crc32c;
 use super::dir::{Directory, Entry, file_type};
 use super::error::{invalid, unsupported};
@@ -15,7 +15,7 @@ use super::group::Group;
 use super::inode::{Inode, Stamp};
 use super::store::Store;
 use super::superblock::Superblock;
-use super::{Ext4, NodeKind, bitmap, journal, orphan};
+use super::{Ext4, bitmap, journal, orphan};
 use crate::disk::BlockIo;
 
 const BLOCK_SIZE: usize = 4096;

@@ -2,7 +2,8 @@
 //!
 //! Changes are collected: metadata as blocks in memory, file content as references, directories as sorted maps.
 //! [`Volume::commit`](super::Volume::commit) lays the directories out and writes everything in one go. The journal
-//! is neither read nor written; a file system that is not clean, or has a feature not in the allow-list, is refused.
+//! is neither replayed nor written to; a file system that is not clean, or has a feature not in the allow-list, is
+//! refused. [`format`] makes an empty file system, [`check`](fn@check) compares every structure of one with the others.
 //!
 //! New nodes do not inherit a default ACL of their directory: their mode is what the caller says.
 
@@ -10,6 +11,7 @@ mod alloc;
 mod attrs;
 mod bitmap;
 mod blockmap;
+mod check;
 mod checksum;
 mod commit;
 mod content;
@@ -40,8 +42,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{FsError, FsResult, NodeKind};
+use super::{FsError, FsResult};
 use crate::disk::BlockIo;
+pub use check::check;
 use dir::Directory;
 use format::{EXT4_SUPER_MAGIC, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, sb};
 use group::Group;

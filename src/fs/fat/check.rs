@@ -1,6 +1,7 @@
 //! Structural check of a committed volume.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::boot_sector::{BootSector, ENTRY_SIZE, FatType, u16_at};
 use super::dir::{self, Entry};
@@ -18,8 +19,22 @@ const MAX_FINDINGS: usize = 1000;
 /// Directories below a longer path are not entered: bounds the memory for names.
 const MAX_PATH: usize = 4096;
 
-/// Everything that is wrong with the volume.
-pub(super) fn check(fat: &Fat) -> FsResult<Vec<Finding>> {
+/// Everything that is wrong with the volume on `io`. Damage that keeps it from being opened is a finding too.
+///
+/// # Errors
+/// [`FsError::Unsupported`] for a volume too large or of an unknown version, [`FsError::Io`] when the device fails.
+pub fn check(io: &Arc<dyn BlockIo>) -> FsResult<Vec<Finding>> {
+    match Fat::open(io.clone()) {
+        Ok(fat) => run(&fat),
+        Err(FsError::Damaged(what)) => Ok(vec![Finding {
+            place: "volume".to_owned(),
+            what,
+        }]),
+        Err(error) => Err(error),
+    }
+}
+
+fn run(fat: &Fat) -> FsResult<Vec<Finding>> {
     let tree = fat.tree();
     let mut checker = Checker {
         tree,

@@ -389,6 +389,6 @@ impl Volume for Fat {
     }
 
     fn check(&self) -> FsResult<Vec<Finding>> {
-        check::check(&Self::open(self.tree.io.clone())?)
+        check::check(&self.tree.io)
     }
 }

@@ -17,5 +17,6 @@ mod time;
 mod tree;
 
 pub use boot_sector::FatType;
+pub use check::check;
 pub use editor::{Fat, probe};
 pub use mkfs::{FatKind, FatOptions, format};

@@ -44,7 +44,7 @@ impl Both {
 }
 
 /// The tree a base gets from the kernel, before it is edited.
-fn fill(root: &std::path::Path) {
+pub(super) fn fill(root: &std::path::Path) {
     use std::fs;
     for d in 0..6 {
         let dir = root.join(format!("old{d}"));

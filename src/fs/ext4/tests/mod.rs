@@ -2,6 +2,7 @@
 //!
 //! Without `mke2fs` a test says so and passes; without the right to mount, the kernel's view is left out.
 
+mod check;
 mod grow;
 mod hostile;
 mod limits;
