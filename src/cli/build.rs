@@ -13,7 +13,7 @@ use super::verify;
 use crate::base_os::BaseFacts;
 use crate::bmap::BLOCK;
 use crate::diff;
-use crate::disk::{BlockIo, Source};
+use crate::disk::BlockIo;
 use crate::edit::{Applied, Touch, apply};
 use crate::emit::{
     ChangedPath, ImageFacts, Input, Manifest, Output, Request, by_name, content_digest, emit, suffix,
@@ -25,7 +25,7 @@ use crate::inputs::{self, Reading};
 use crate::plan::{BasePlace, BaseRef, Content, Edit, NodePlan, Origin, OutputFormat};
 use crate::planner;
 use crate::report::{Event, Reporter, Step};
-use crate::spec::{ClusterSpec, NodeSpec, parse_cluster};
+use crate::spec::{ClusterSpec, NodeSpec, nearest, parse_cluster};
 use crate::values::{Digest, Timestamp, VolumeName};
 
 /// A cluster of one node for a first try, used when there is no cluster file and its node is asked for by name.
@@ -109,7 +109,9 @@ fn select<'a>(cluster: &'a ClusterSpec, names: &[String]) -> Result<Vec<&'a Node
                 .find(|node| node.name.as_str() == name)
                 .ok_or_else(|| {
                     let known: Vec<&str> = cluster.nodes.iter().map(|n| n.name.as_str()).collect();
-                    Failure::new(format!("{}: there is no node `{name}`", cluster.file))
+                    let near = nearest(name, known.iter().copied())
+                        .map_or(String::new(), |n| format!(", did you mean `{n}`?"));
+                    Failure::new(format!("{}: there is no node `{name}`{near}", cluster.file))
                         .hint(format!("its nodes are {}", known.join(", ")))
                 })
         })
@@ -132,7 +134,7 @@ fn finish(
     subject: &str,
     reserve: u64,
     epoch: Timestamp,
-    edits: impl FnOnce(Option<&BaseFacts>) -> Result<Vec<Edit>, Failure>,
+    edits: impl FnOnce(&Image, Option<&BaseFacts>) -> Result<Vec<Edit>, Failure>,
 ) -> Result<Finished, Failure> {
     context.reporter.event(&Event::Start {
         step: Step::Edit,
@@ -142,7 +144,7 @@ fn finish(
     let mut image = Image::open(Arc::clone(&base.source))
         .map_err(|e| Failure::from(e).while_doing(format!("cannot open the base `{}`", base.name)))?;
     let facts = facts(&image)?;
-    let edits = edits(facts.as_ref())?;
+    let edits = edits(&image, facts.as_ref())?;
     let places = places(facts.as_ref());
     let pool = FilePool::shared();
     let open = |content: &Content| Ok(open_content(&pool, content));
@@ -171,7 +173,10 @@ pub fn build(context: &Context, args: &args::Build) -> Result<Outcome, Failure> 
 
 fn build_node(context: &Context, args: &args::Build, node: &NodePlan) -> Result<(), Failure> {
     let base = context.base(&node.base)?;
-    let finished = finish(context, &base, &node.node, node.reserve.0, node.epoch, |facts| {
+    let finished = finish(context, &base, &node.node, node.reserve.0, node.epoch, |image, facts| {
+        // A node needs both volumes: without them it would keep the name of the base.
+        image.volume(VolumeName::Boot)?;
+        image.volume(VolumeName::Root)?;
         let resolved = planner::resolve(node, facts)?;
         for text in &resolved.notes {
             context.note(text);
@@ -426,14 +431,14 @@ pub fn edit(context: &Context, args: &args::Edit) -> Result<Outcome, Failure> {
     let edits = planner::plan_edits(&specs, &inputs, &json!({"epoch": epoch.secs}))?;
     let target = args.out.as_deref().unwrap_or(&args.image);
     let format = by_name(&target.to_string_lossy());
-    if args.in_place && format != OutputFormat::Img {
+    let (source, packed) = context.image_source(&args.image)?;
+    if args.in_place && (packed || format != OutputFormat::Img) {
         return Err(Failure::new(format!(
             "`{}` is compressed and cannot be edited in place",
             target.display()
         ))
         .hint("write the result to another file with `--out`"));
     }
-    let source: Arc<dyn Source> = context.image_source(&args.image)?;
     // The digest of the input is not asked for: only the content of the output matters here.
     let base = Base {
         raw_len: source.len(),
@@ -444,7 +449,7 @@ pub fn edit(context: &Context, args: &args::Edit) -> Result<Outcome, Failure> {
         name: args.image.display().to_string(),
     };
     let subject = target.display().to_string();
-    let finished = finish(context, &base, &subject, args.reserve.0, epoch, |_| Ok(edits))?;
+    let finished = finish(context, &base, &subject, args.reserve.0, epoch, |_, _| Ok(edits))?;
     let output = Output::create(target)?;
     let emitted = emit(
         &Request {
