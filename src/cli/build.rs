@@ -40,7 +40,7 @@ pub fn finish(
     subject: &str,
     reserve: u64,
     epoch: Timestamp,
-    edits: impl FnOnce(Option<&BaseFacts>) -> Result<Vec<Edit>, Failure>,
+    edits: impl FnOnce(&Image, Option<&BaseFacts>) -> Result<Vec<Edit>, Failure>,
 ) -> Result<Finished, Failure> {
     context.reporter.event(&Event::Start {
         step: Step::Edit,
@@ -50,7 +50,7 @@ pub fn finish(
     let mut image = Image::open(Arc::clone(&base.source))
         .map_err(|e| Failure::from(e).while_doing(format!("cannot open the base `{}`", base.name)))?;
     let facts = facts(&image)?;
-    let edits = edits(facts.as_ref())?;
+    let edits = edits(&image, facts.as_ref())?;
     let places = places(facts.as_ref());
     let pool = FilePool::shared();
     let open = |content: &Content| Ok(open_content(&pool, content));
@@ -79,13 +79,23 @@ pub fn build(context: &Context, args: &args::Build) -> Result<Outcome, Failure> 
 
 fn build_node(context: &Context, args: &args::Build, node: &NodePlan) -> Result<(), Failure> {
     let base = context.base(&node.base)?;
-    let finished = finish(context, &base, &node.node, node.reserve.0, node.epoch, |facts| {
-        let resolved = planner::resolve(node, facts)?;
-        for text in &resolved.notes {
-            context.note(text);
-        }
-        Ok(resolved.edits)
-    })?;
+    let finished = finish(
+        context,
+        &base,
+        &node.node,
+        node.reserve.0,
+        node.epoch,
+        |image, facts| {
+            // A node needs both volumes: without them it would keep the name of the base.
+            image.volume(VolumeName::Boot)?;
+            image.volume(VolumeName::Root)?;
+            let resolved = planner::resolve(node, facts)?;
+            for text in &resolved.notes {
+                context.note(text);
+            }
+            Ok(resolved.edits)
+        },
+    )?;
     let format = args.format.unwrap_or(node.output);
     let stem = args.out.join(&node.node);
     let with = |ending: &str| {

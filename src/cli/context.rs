@@ -162,25 +162,25 @@ impl Context {
     /// It cannot be read, or is no image.
     pub fn open_image(&self, path: &Path) -> Result<Image, Failure> {
         let what = || format!("cannot open `{}`", path.display());
-        let source = self.image_source(path).map_err(|e| e.while_doing(what()))?;
+        let (source, _) = self.image_source(path).map_err(|e| e.while_doing(what()))?;
         Image::open(source).map_err(|e| Failure::from(e).while_doing(what()))
     }
 
-    /// The raw bytes of an image file.
+    /// The raw bytes of an image file, and whether the file is packed (by its content, not by its name).
     ///
     /// # Errors
     /// As [`Context::open_image`].
-    pub fn image_source(&self, path: &Path) -> Result<Arc<dyn Source>, Failure> {
+    pub fn image_source(&self, path: &Path) -> Result<(Arc<dyn Source>, bool), Failure> {
         let held = FileSource::held(path)?;
         let mut head = [0; 512];
         let len = head.len().min(usize::try_from(held.len()).unwrap_or(usize::MAX));
         held.read_at(0, &mut head[..len])?;
         if Format::of(&head[..len]) == Format::Raw {
-            return Ok(Arc::new(held));
+            return Ok((Arc::new(held), false));
         }
         let request = FetchRequest::new(Location::Path(path.to_owned()), ChecksumPolicy::default());
         let cached = self.fetcher()?.fetch_base(&request).map_err(fetch_failure)?;
-        Ok(Arc::new(FileSource::cached(&cached)?))
+        Ok((Arc::new(FileSource::cached(&cached)?), true))
     }
 
     /// Brings a base here, verified.

@@ -1,7 +1,5 @@
 //! `edit`: an edit list on any image.
 
-use std::sync::Arc;
-
 use serde_json::json;
 
 use super::args;
@@ -9,7 +7,6 @@ use super::build::{changes, finish};
 use super::context::{Base, Context};
 use super::memo::Memo;
 use super::message::{self, Failure, Outcome};
-use crate::disk::Source;
 use crate::emit::{Output, Request, by_name, emit};
 use crate::inputs::{self, Reading};
 use crate::plan::OutputFormat;
@@ -33,14 +30,14 @@ pub fn edit(context: &Context, args: &args::Edit) -> Result<Outcome, Failure> {
     let edits = planner::plan_edits(&specs, &inputs, &json!({"epoch": epoch.secs}))?;
     let target = args.out.as_deref().unwrap_or(&args.image);
     let format = by_name(&target.to_string_lossy());
-    if args.in_place && format != OutputFormat::Img {
+    let (source, packed) = context.image_source(&args.image)?;
+    if args.in_place && (packed || format != OutputFormat::Img) {
         return Err(Failure::new(format!(
             "`{}` is compressed and cannot be edited in place",
             target.display()
         ))
         .hint("write the result to another file with `--out`"));
     }
-    let source: Arc<dyn Source> = context.image_source(&args.image)?;
     // The digest of the input is not asked for: only the content of the output matters here.
     let base = Base {
         raw_len: source.len(),
@@ -51,7 +48,7 @@ pub fn edit(context: &Context, args: &args::Edit) -> Result<Outcome, Failure> {
         name: args.image.display().to_string(),
     };
     let subject = target.display().to_string();
-    let finished = finish(context, &base, &subject, args.reserve.0, epoch, |_| Ok(edits))?;
+    let finished = finish(context, &base, &subject, args.reserve.0, epoch, |_, _| Ok(edits))?;
     let output = Output::create(target)?;
     let emitted = emit(
         &Request {

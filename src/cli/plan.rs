@@ -16,7 +16,7 @@ use crate::image::Image;
 use crate::inputs::{self, Reading};
 use crate::plan::{BasePlace, BaseRef, Edit, NodePlan, Op, Origin};
 use crate::planner;
-use crate::spec::{ClusterSpec, NodeSpec, parse_cluster};
+use crate::spec::{ClusterSpec, NodeSpec, nearest, parse_cluster};
 use crate::values::{ByteSize, ImagePath, VolumeName};
 
 /// Whether digests of payload files are kept for the next run.
@@ -112,7 +112,9 @@ fn select<'a>(cluster: &'a ClusterSpec, names: &[String]) -> Result<Vec<&'a Node
                 .find(|node| node.name.as_str() == name)
                 .ok_or_else(|| {
                     let known: Vec<&str> = cluster.nodes.iter().map(|n| n.name.as_str()).collect();
-                    Failure::new(format!("{}: there is no node `{name}`", cluster.file))
+                    let near = nearest(name, known.iter().copied())
+                        .map_or(String::new(), |n| format!(", did you mean `{n}`?"));
+                    Failure::new(format!("{}: there is no node `{name}`{near}", cluster.file))
                         .hint(format!("its nodes are {}", known.join(", ")))
                 })
         })

@@ -5,6 +5,7 @@
 // A failed expectation is a failed test here, and skips must be seen.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, missing_docs)]
 
+mod bad_base;
 mod bases;
 mod docs;
 mod fat;

@@ -309,3 +309,21 @@ impl Ran {
         Test::on(self.dir)
     }
 }
+
+/// Runs what must be refused with exit code 1 and all of these words, in a folder whose `out` holds an older image:
+/// that one stays as it was and nothing comes beside it.
+pub fn refused(test: Test, words: &[&str]) -> Ran {
+    let mut test = test.file("out/one.img", "an older image\n").status(1);
+    for word in words {
+        test = test.stderr_has(word);
+    }
+    let ran = test.run();
+    assert!(
+        ran.stderr.starts_with("error: ") || ran.stderr.contains("\nerror: "),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(ran.read("out/one.img"), b"an older image\n");
+    assert_eq!(ran.names("out"), ["one.img"], "{}", ran.stderr);
+    ran
+}

@@ -7,4 +7,5 @@ pub mod bases;
 pub mod cli;
 pub mod faulty;
 pub mod judge;
+pub mod tiny;
 pub mod tools;
