@@ -32,6 +32,57 @@ fn examples_of_the_readme_run() {
     }
 }
 
+/// The cluster file, the profile and the edit list of the README build and apply as they stand.
+#[test]
+fn yaml_of_the_readme_is_right() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = fs::read_to_string(path).unwrap();
+    let blocks: Vec<&str> = text
+        .split("```yaml\n")
+        .skip(1)
+        .map(|block| block.split("```").next().unwrap())
+        .collect();
+    let [cluster, profile, edits] = blocks[..] else {
+        panic!(
+            "README.md has {} YAML examples; this test knows three",
+            blocks.len()
+        );
+    };
+    let ran = Test::new()
+        .cluster(cluster)
+        .profile("node", profile)
+        .file("overlays/base/etc/modules-load.d/k8s.conf", "overlay\n")
+        .file("k3s", "program")
+        .file("issue.j2", "{{ node.hostname }} of {{ cluster.name }}\n")
+        .args(["build", "--all", "--base", "demo", "--verify"])
+        .run();
+    assert_eq!(ran.names("out").iter().filter(|n| n.ends_with(".img")).count(), 2);
+    let ran = ran
+        .again()
+        .file("edits.yaml", edits)
+        .file("disk.img", vec![0; 1 << 20])
+        .file("srv/www/index.html", "hello\n")
+        .args([
+            "edit",
+            "--image",
+            "out/one.img",
+            "--out",
+            "edited.img",
+            "edits.yaml",
+        ])
+        .run();
+    let ran = ran.again().args(["check", "edited.img"]).run();
+    let ran = ran
+        .again()
+        .args(["cat", "edited.img", "/boot/firmware/note.txt"])
+        .stdout("on the FAT\n")
+        .run();
+    ran.again()
+        .args(["ls", "edited.img", "root:/opt/g"])
+        .stdout_has("-0600   1000:1000            6 root:/opt/g")
+        .run();
+}
+
 /// The lines of `sh` and `console` blocks that call the program, without prompt and comment.
 fn examples(text: &str) -> Vec<String> {
     let mut inside = false;
