@@ -9,8 +9,8 @@ use ceil_img::fs::fat::Fat;
 use ceil_img::fs::{FsError, Volume};
 
 use super::support::{
-    BASES, Base, EPOCH, Rng, Tree, assert_clean, assert_same, attrs, extract, make_base, noise, now, open,
-    put, read_back, run, text,
+    BASES, Base, EPOCH, FileDevice, Rng, Tree, assert_clean, assert_same, attrs, extract, make_base, noise,
+    now, open, put, read_back, run, text,
 };
 
 /// A volume and what it should hold.
@@ -239,6 +239,32 @@ fn attributes_and_untouched_bytes_are_kept() {
     after.insert("config.txt".to_owned(), before["config.txt"].clone());
     assert_same(&after, &before, "untouched");
     assert_clean(&image, "attributes");
+}
+
+#[test]
+fn everything_outside_the_used_ranges_is_free() {
+    for base in [BASES[0], BASES[1], BASES[2]] {
+        let dir = tempfile::tempdir().expect("directory");
+        let (image, _) = edited(dir.path(), base);
+        let volume = ceil_img::fs::open(FileDevice::open(&image)).expect("a FAT volume");
+        assert_eq!(volume.kind(), open(&image).kind());
+        let before = extract(&image);
+        let used = volume.used_ranges().expect("ranges");
+        let mut bytes = fs::read(&image).expect("image");
+        let mut free_from = 0;
+        let len = bytes.len() as u64;
+        let mut free = 0;
+        for range in used.iter().cloned().chain(std::iter::once(len..len)) {
+            assert!(range.start >= free_from && (range.start > free_from || free_from == 0));
+            bytes[free_from as usize..range.start as usize].fill(0xA5);
+            free += range.start - free_from;
+            free_from = range.end;
+        }
+        assert!(free >= volume.space().free, "{}", base.name);
+        fs::write(&image, bytes).expect("image");
+        assert_clean(&image, base.name);
+        assert_same(&extract(&image), &before, base.name);
+    }
 }
 
 #[test]

@@ -156,6 +156,19 @@ fn resize2fs_grows_it() {
 }
 
 #[test]
+fn our_own_grow_takes_it() {
+    for (features, _) in FAMILIES {
+        let (base, mut fs) = made(features, 200 << 20);
+        let file = File::options().write(true).open(&base.image).unwrap();
+        file.set_len(3 << 30).unwrap();
+        fs.grow(Disk::open(&base.image)).unwrap();
+        fs.commit().unwrap();
+        base.fsck(&format!("{features:?} grown by us"));
+        assert_eq!(base.open().check().unwrap(), [], "{features:?}");
+    }
+}
+
+#[test]
 fn the_same_options_give_the_same_bytes_whatever_was_there() {
     let (one, _) = made(Ext4Features::Trixie, 64 << 20);
     let (two, fs) = made(Ext4Features::Trixie, 64 << 20);
