@@ -177,11 +177,8 @@ impl Image {
     /// When the root partition is not the last one, or the file system cannot grow that far.
     pub fn grow_root(&mut self, by: u64) -> Result<(), ImageError> {
         let partition = self.partition(VolumeName::Root)?.clone();
-        let end = partition.range().end + by;
-        // Whatever lay behind the partition is given up; it reads as zeroes from now on.
-        let old_len = BlockIo::len(&*self.overlay);
-        let tail_start = partition.range().end;
-        let new_len = (end + self.table.tail()).max(old_len);
+        let too_far =
+            || TableError::Unsupported(format!("growing by {by} bytes passes what a disk can hold"));
         if !self.table.is_last(partition.number) {
             return Err(TableError::Unsupported(format!(
                 "partition {} cannot grow: another partition lies behind it",
@@ -189,10 +186,14 @@ impl Image {
             ))
             .into());
         }
-        self.overlay.set_len(new_len);
-        let cut = old_len.saturating_sub(self.table.tail());
-        if cut > tail_start {
-            self.overlay.write_zeroes(tail_start, cut - tail_start)?;
+        let end = partition.range().end.checked_add(by).ok_or_else(too_far)?;
+        let len = end.checked_add(self.table.tail()).ok_or_else(too_far)?;
+        let old_len = BlockIo::len(&*self.overlay);
+        self.overlay.set_len(len.max(old_len));
+        // What lay behind the partition and now enters it reads as zeroes; a GPT's backup is moved by the table.
+        let stale = partition.range().end..end.min(old_len.saturating_sub(self.table.tail()));
+        if stale.start < stale.end {
+            self.overlay.write_zeroes(stale.start, stale.end - stale.start)?;
         }
         self.table
             .grow(&*self.overlay, partition.number, partition.len + by)?;

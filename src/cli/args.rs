@@ -48,6 +48,19 @@ pub struct Global {
     /// Open no network connection.
     #[arg(long, global = true)]
     pub offline: bool,
+
+    /// Try URLs that begin with FROM at TO first; may be given several times.
+    #[arg(long, global = true, value_name = "FROM=TO", value_parser = mirror)]
+    pub mirror: Vec<(String, String)>,
+}
+
+/// A pair of URL prefixes.
+fn mirror(text: &str) -> Result<(String, String), String> {
+    let web = |url: &str| url.starts_with("https://") || url.starts_with("http://");
+    match text.split_once('=') {
+        Some((from, to)) if web(from) && web(to) => Ok((from.to_owned(), to.to_owned())),
+        _ => Err("write two URL prefixes as `https://from/=https://to/`".to_owned()),
+    }
 }
 
 /// The cluster file and what may be said about it on the command line.

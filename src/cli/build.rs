@@ -15,7 +15,9 @@ use crate::bmap::BLOCK;
 use crate::diff;
 use crate::disk::BlockIo;
 use crate::edit::{Applied, Touch, apply};
-use crate::emit::{ChangedPath, ImageFacts, Input, Manifest, Output, Request, content_digest, emit, suffix};
+use crate::emit::{
+    ChangedPath, Emitted, ImageFacts, Input, Manifest, Output, Request, content_digest, emit, suffix,
+};
 use crate::fetch::FilePool;
 use crate::fs::{NodeKind, show, tree};
 use crate::image::Image;
@@ -68,6 +70,27 @@ pub fn finish(
     })
 }
 
+/// Writes a finished image to a file that waits for its name.
+pub fn write(
+    context: &Context,
+    finished: &Finished,
+    format: OutputFormat,
+    target: &Path,
+) -> Result<(Output, Emitted), Failure> {
+    let output = Output::create(target)?;
+    let emitted = emit(
+        &Request {
+            overlay: &finished.image.overlay,
+            used: &finished.used,
+            format,
+            cancel: &context.cancel,
+            reporter: &*context.reporter,
+        },
+        &output,
+    )?;
+    Ok((output, emitted))
+}
+
 /// `ceil-img build`
 pub fn build(context: &Context, args: &args::Build) -> Result<Outcome, Failure> {
     for node in plan_nodes(context, &args.cluster, &args.nodes, Remember::Yes)? {
@@ -110,17 +133,7 @@ fn build_node(context: &Context, args: &args::Build, node: &NodePlan) -> Result<
         return built(context, node, &manifest, None, &manifest_path);
     }
     let image_path = with(suffix(format));
-    let output = Output::create(&image_path)?;
-    let emitted = emit(
-        &Request {
-            overlay: &finished.image.overlay,
-            used: &finished.used,
-            format,
-            cancel: &context.cancel,
-            reporter: &*context.reporter,
-        },
-        &output,
-    )?;
+    let (output, emitted) = write(context, &finished, format, &image_path)?;
     let file_name = image_path
         .file_name()
         .map(|n| n.to_string_lossy().into_owned())

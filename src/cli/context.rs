@@ -32,6 +32,8 @@ pub struct Context {
     pub offline: bool,
     /// The cache directory.
     pub cache: PathBuf,
+    /// Pairs of URL prefixes.
+    mirrors: Vec<(String, String)>,
     /// Set by Ctrl-C.
     pub cancel: Arc<AtomicBool>,
     /// Where progress goes.
@@ -90,6 +92,7 @@ impl Context {
         Ok(Self {
             json: global.json,
             offline: global.offline,
+            mirrors: global.mirror.clone(),
             cache,
             cancel,
             reporter: Arc::new(Progress::new(global.json, global.quiet)),
@@ -128,6 +131,7 @@ impl Context {
         let reporter: Arc<dyn Reporter> = self.reporter.clone();
         Ok(Fetcher::new(FetchOptions {
             offline: self.offline,
+            mirrors: self.mirrors.clone(),
             reporter,
             cancel: Arc::clone(&self.cancel),
             ..FetchOptions::new(&self.cache)

@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::args;
-use super::build::{changes, finish};
+use super::build::{changes, finish, write};
 use super::context::{Base, Context};
 use super::memo::Memo;
 use super::message::{self, Failure, Outcome};
-use crate::emit::{Output, Request, by_name, emit};
+use crate::emit::by_name;
 use crate::inputs::{self, Reading};
 use crate::plan::OutputFormat;
 use crate::planner;
@@ -49,17 +49,7 @@ pub fn edit(context: &Context, args: &args::Edit) -> Result<Outcome, Failure> {
     };
     let subject = target.display().to_string();
     let finished = finish(context, &base, &subject, args.reserve.0, epoch, |_, _| Ok(edits))?;
-    let output = Output::create(target)?;
-    let emitted = emit(
-        &Request {
-            overlay: &finished.image.overlay,
-            used: &finished.used,
-            format,
-            cancel: &context.cancel,
-            reporter: &*context.reporter,
-        },
-        &output,
-    )?;
+    let (output, emitted) = write(context, &finished, format, target)?;
     output.finish()?;
     if context.json {
         message::json(&json!({

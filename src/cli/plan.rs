@@ -1,6 +1,6 @@
 //! `plan` and `fetch`: from the cluster file to plans, and what they need.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 
@@ -14,9 +14,9 @@ use crate::disk::BlockIo;
 use crate::edit::{amend, grow};
 use crate::image::Image;
 use crate::inputs::{self, Reading};
-use crate::plan::{BasePlace, BaseRef, Edit, NodePlan, Op, Origin};
+use crate::plan::{BaseRef, Edit, NodePlan, Op};
 use crate::planner;
-use crate::spec::{ClusterSpec, NodeSpec, nearest, parse_cluster};
+use crate::spec::{ClusterSpec, NodeSpec, nearest, parse_base, parse_cluster};
 use crate::values::{ByteSize, ImagePath, VolumeName};
 
 /// Whether digests of payload files are kept for the next run.
@@ -56,7 +56,7 @@ pub fn plan_nodes(
     };
     let nodes = select(&cluster, names)?;
     let epoch = planner::epoch(&cluster, context.source_date_epoch()?);
-    let base = args.base.as_deref().map(base_argument);
+    let base = base_argument(args)?;
     let memo = Memo::open(&context.cache);
     let read = inputs::read_inputs(
         &cluster,
@@ -76,26 +76,12 @@ pub fn plan_nodes(
         .collect()
 }
 
-/// `--base`: a URL, a file (anything with a slash, or that exists), or a name.
-pub fn base_argument(text: &str) -> BaseRef {
-    let place = if text.starts_with("http://") || text.starts_with("https://") {
-        BasePlace::Url(text.to_owned())
-    } else if text.contains('/') || Path::new(text).exists() {
-        BasePlace::Path(PathBuf::from(text))
-    } else {
-        BasePlace::Name(text.to_owned())
-    };
-    BaseRef {
-        place,
-        sha256: None,
-        sha512: None,
-        raw_sha256: None,
-        checksum_url: None,
-        origin: Origin {
-            file: "--base".to_owned(),
-            line: 0,
-        },
-    }
+/// What `--base` names.
+fn base_argument(args: &args::ClusterArgs) -> Result<Option<BaseRef>, Failure> {
+    args.base
+        .as_deref()
+        .map(|text| parse_base(text).map_err(|e| Failure::new(format!("--base: {e}"))))
+        .transpose()
 }
 
 /// The nodes that were asked for.
@@ -203,12 +189,12 @@ pub fn plan(context: &Context, args: &args::PlanArgs) -> Result<Outcome, Failure
 /// `ceil-img fetch`
 pub fn fetch(context: &Context, args: &args::Fetch) -> Result<Outcome, Failure> {
     let bases: Vec<BaseRef> = match (
-        &args.cluster.base,
+        base_argument(&args.cluster)?,
         args.nodes.is_empty(),
         args.cluster.file.exists(),
     ) {
         // Without a cluster file, a base alone is enough.
-        (Some(base), true, false) => vec![base_argument(base)],
+        (Some(base), true, false) => vec![base],
         _ => {
             let mut bases: Vec<BaseRef> = Vec::new();
             for node in plan_nodes(context, &args.cluster, &args.nodes, Remember::Yes)? {
