@@ -173,16 +173,23 @@ pub fn build(context: &Context, args: &args::Build) -> Result<Outcome, Failure> 
 
 fn build_node(context: &Context, args: &args::Build, node: &NodePlan) -> Result<(), Failure> {
     let base = context.base(&node.base)?;
-    let finished = finish(context, &base, &node.node, node.reserve.0, node.epoch, |image, facts| {
-        // A node needs both volumes: without them it would keep the name of the base.
-        image.volume(VolumeName::Boot)?;
-        image.volume(VolumeName::Root)?;
-        let resolved = planner::resolve(node, facts)?;
-        for text in &resolved.notes {
-            context.note(text);
-        }
-        Ok(resolved.edits)
-    })?;
+    let finished = finish(
+        context,
+        &base,
+        &node.node,
+        node.reserve.0,
+        node.epoch,
+        |image, facts| {
+            // A node needs both volumes: without them it would keep the name of the base.
+            image.volume(VolumeName::Boot)?;
+            image.volume(VolumeName::Root)?;
+            let resolved = planner::resolve(node, facts)?;
+            for text in &resolved.notes {
+                context.note(text);
+            }
+            Ok(resolved.edits)
+        },
+    )?;
     let format = args.format.unwrap_or(node.output);
     let stem = args.out.join(&node.node);
     let with = |ending: &str| {

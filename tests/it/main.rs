@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, missing_docs)]
 
 mod bad_base;
+mod bad_edits;
 mod bases;
 mod docs;
 mod fat;

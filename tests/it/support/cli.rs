@@ -318,7 +318,11 @@ pub fn refused(test: Test, words: &[&str]) -> Ran {
         test = test.stderr_has(word);
     }
     let ran = test.run();
-    assert!(ran.stderr.starts_with("error: ") || ran.stderr.contains("\nerror: "), "{}", ran.stderr);
+    assert!(
+        ran.stderr.starts_with("error: ") || ran.stderr.contains("\nerror: "),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(ran.read("out/one.img"), b"an older image\n");
     assert_eq!(ran.names("out"), ["one.img"], "{}", ran.stderr);
     ran

@@ -2,6 +2,9 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use ceil_img::values::Digest;
 
 use super::tools;
 
@@ -67,7 +70,17 @@ impl Tiny {
         self.partition(image);
         tools::run(
             tools::command("mkfs.vfat")
-                .args(["--invariant", "-F", "16", "-s", "1", "-n", "TINY", "-i", "12345678"])
+                .args([
+                    "--invariant",
+                    "-F",
+                    "16",
+                    "-s",
+                    "1",
+                    "-n",
+                    "TINY",
+                    "-i",
+                    "12345678",
+                ])
                 .arg(format!("--offset={}", BOOT / 512))
                 .arg(image)
                 .arg("8192"),
@@ -81,13 +94,7 @@ impl Tiny {
             fs::write(&file, text).unwrap();
             let mut drive = image.as_os_str().to_owned();
             drive.push(format!("@@{BOOT}"));
-            tools::run(
-                tools::command("mcopy")
-                    .arg("-i")
-                    .arg(drive)
-                    .arg(&file)
-                    .arg("::"),
-            );
+            tools::run(tools::command("mcopy").arg("-i").arg(drive).arg(&file).arg("::"));
         }
         if !self.no_root {
             self.root(image, &dir.path().join("tree"));
@@ -126,8 +133,7 @@ impl Tiny {
         for dir in ["etc", "boot", "opt", "var/lib"] {
             fs::create_dir_all(tree.join(dir)).unwrap();
         }
-        let fstab =
-            "/dev/mmcblk0p1 /boot vfat defaults 0 2\n/dev/mmcblk0p2 / ext4 defaults,noatime 0 1\n";
+        let fstab = "/dev/mmcblk0p1 /boot vfat defaults 0 2\n/dev/mmcblk0p2 / ext4 defaults,noatime 0 1\n";
         for (path, content) in [
             ("etc/os-release", b"PRETTY_NAME=\"Tiny 1\"\nID=debian\n".to_vec()),
             ("etc/fstab", fstab.as_bytes().to_vec()),
@@ -142,7 +148,9 @@ impl Tiny {
         std::os::unix::fs::symlink("/../../../etc", tree.join("opt/up")).unwrap();
         tools::run(
             tools::command("mke2fs")
-                .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-L", "rootfs"])
+                .args([
+                    "-q", "-F", "-t", "ext4", "-b", "4096", "-I", "256", "-L", "rootfs",
+                ])
                 .args(["-U", "5f1b2a30-6d3c-4c0e-9a41-1d5b6c7e8f01"])
                 .args(["-E", &format!("offset={ROOT},root_owner=0:0"), "-d"])
                 .arg(tree)
@@ -165,4 +173,24 @@ pub fn noise(len: usize) -> Vec<u8> {
             (state >> 32) as u8
         })
         .collect()
+}
+
+/// The plain one, made once per target folder and only read; `None` (after a visible word) when a tool is missing.
+pub fn shared() -> Option<PathBuf> {
+    static IMAGE: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let make = || {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tiny");
+        fs::create_dir_all(&dir).unwrap();
+        let lock = File::create(dir.join("lock")).unwrap();
+        lock.lock().unwrap();
+        // Another recipe makes another file.
+        let recipe = Digest::sha256(include_bytes!("tiny.rs")).hex();
+        let image = dir.join(format!("{}.img", &recipe[..12]));
+        if !image.exists() {
+            let new = Tiny::new().make(&dir.join("new.img"))?;
+            fs::rename(new, &image).unwrap();
+        }
+        Some(image)
+    };
+    IMAGE.get_or_init(make).clone()
 }
