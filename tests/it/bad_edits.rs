@@ -355,7 +355,10 @@ fn a_root_that_cannot_grow_is_full() {
     if let Some(test) = make(Tiny::new(), "- {put: \"boot:/large\", from: large}\n") {
         refused(
             test.file("large", tiny::noise(9 << 20)),
-            &["edits.yaml:1: cannot write `boot:/large`", "the file system is full"],
+            &[
+                "edits.yaml:1: cannot write `boot:/large`",
+                "the file system is full",
+            ],
         );
     }
 }

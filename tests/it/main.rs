@@ -7,9 +7,11 @@
 
 mod bad_base;
 mod bad_edits;
+mod bad_host;
 mod bases;
 mod docs;
 mod fat;
+mod killed;
 mod pipeline;
 mod plan;
 mod support;
