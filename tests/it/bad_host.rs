@@ -84,7 +84,10 @@ fn a_full_disk_below_the_cache() {
     let Some(full) = Tmpfs::new(test.dir().join("cache"), "1m") else {
         return;
     };
-    let ran = refused(test, &["no room left on the disk while writing", "cache", "prune"]);
+    let ran = refused(
+        test,
+        &["no room left on the disk while writing", "cache", "prune"],
+    );
     for dir in ["cache/raw", "cache/part"] {
         assert!(ran.names(dir).is_empty(), "{:?}", ran.names(dir));
     }

@@ -9,6 +9,7 @@ mod bad_base;
 mod bad_edits;
 mod bad_host;
 mod bases;
+mod determinism;
 mod docs;
 mod fat;
 mod killed;
