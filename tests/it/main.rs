@@ -9,6 +9,7 @@ mod bad_base;
 mod bad_edits;
 mod bad_host;
 mod bases;
+mod commands;
 mod determinism;
 mod docs;
 mod fat;
