@@ -12,6 +12,7 @@ mod bases;
 mod commands;
 mod determinism;
 mod docs;
+mod families;
 mod fat;
 mod killed;
 mod pipeline;
