@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::EmitError;
@@ -43,18 +44,24 @@ impl Output {
         part_name.push(name);
         part_name.push(".part");
         let part = parent.join(part_name);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&part)
-            .map_err(fail)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(EmitError::Busy(target.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(fail(error)),
-        }
+        let file = loop {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&part)
+                .map_err(fail)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(EmitError::Busy(target.to_owned())),
+                Err(TryLockError::Error(error)) => return Err(fail(error)),
+            }
+            // Between opening and locking, its writer may have given the file its final name, or removed it.
+            if still_there(&file, &part).map_err(fail)? {
+                break file;
+            }
+        };
         file.set_len(0).map_err(fail)?;
         Ok(Self {
             target: target.to_owned(),
@@ -105,9 +112,20 @@ impl Output {
     }
 }
 
+/// Whether the path still names the open file.
+fn still_there(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 impl Drop for Output {
     fn drop(&mut self) {
-        if self.file.take().is_some() {
+        // Removed while the lock is held: afterwards the name could belong to another run.
+        if self.file.is_some() {
             // Nothing more can be done about a temporary file that cannot be removed.
             let _ = fs::remove_file(&self.part);
         }

@@ -91,6 +91,10 @@ pub fn emit(request: &Request<'_>, output: &Output) -> Result<Emitted, EmitError
         // A failed writer hangs up, which the reader sees as a closed channel: the writer's reason counts.
         let ranges = write.map_err(|e| output.error(e))?;
         read?;
+        // A packer may work for seconds after the last byte was read.
+        if request.cancel.load(Ordering::Relaxed) {
+            return Err(EmitError::Interrupted(output.target().to_owned()));
+        }
         Ok((hash, ranges))
     });
     let (raw_digest, ranges) = result?;

@@ -6,9 +6,15 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, missing_docs)]
 
 mod bad_base;
+mod bad_edits;
+mod bad_host;
 mod bases;
+mod commands;
+mod determinism;
 mod docs;
+mod families;
 mod fat;
+mod killed;
 mod pipeline;
 mod plan;
 mod support;
