@@ -3,6 +3,14 @@
 //! Data flows one way: `cluster.yaml` and profiles → [`spec`] → [`plan`] → [`fetch`] → [`disk`] (the image, a
 //! copy-on-write overlay over an untouched base) → [`edit`] → [`emit`].
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_methods,
+        reason = "tests ask the environment for tools and numbers of rounds"
+    )
+)]
+
 pub mod base_os;
 pub mod bmap;
 pub mod catalog;

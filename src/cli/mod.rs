@@ -1,6 +1,8 @@
 //! The command line: arguments become calls, results become words. The only room that knows the terminal, the
 //! environment and the clock, and nothing else names it.
 
+#![allow(clippy::disallowed_methods, reason = "the one room that asks the world")]
+
 mod args;
 mod build;
 mod context;

@@ -8,7 +8,7 @@ use ceil_img::values::Digest;
 
 use crate::support::cli::{Test, refused};
 use crate::support::tiny::{ROOT, Tiny, noise};
-use crate::support::{bases, judge, tools};
+use crate::support::{bases, tools};
 
 fn build(base: &str) -> Test {
     Test::new().args(["-q", "build", "one", "--base", base])

@@ -73,12 +73,19 @@ fn cluster(base: &Base, family: &Family) -> Test {
         .cluster("cluster: {name: c}\nnodes: [{name: one, hostname: first, profile: p}]\n")
         .profile(
             "p",
-            &format!("base: {}\n{}", base.path.display(), EDITS.replace("MOUNT", family.mount)),
+            &format!(
+                "base: {}\n{}",
+                base.path.display(),
+                EDITS.replace("MOUNT", family.mount)
+            ),
         )
         .file("k3s", tiny::noise(700_000))
         .file("holes", &holes)
         .file("t.j2", "{{ node.hostname }}\n")
-        .file("overlay/.ceil-owners", "opt/data 0750 1000:1000\nopt/data/** 0640 1000:1000\n")
+        .file(
+            "overlay/.ceil-owners",
+            "opt/data 0750 1000:1000\nopt/data/** 0640 1000:1000\n",
+        )
         .file("overlay/etc/modules-load.d/k8s.conf", "overlay\n")
         .file("overlay/opt/data/file", "data\n")
         .file("overlay/usr/local/sbin/run", "#!/bin/sh\n")
@@ -96,30 +103,50 @@ fn text(content: &str) -> Content {
 fn wanted(family: &Family, before: &BTreeMap<PathBuf, Entry>, base: &Base) -> BTreeMap<PathBuf, Wanted> {
     let root = (0, 0);
     let file = |mode: u32, owner, content| (0o100_000 | mode, owner, content);
-    let cat = |path: &str| {
-        String::from_utf8(judge::ext4_cat(&base.path, &base.root, path)).unwrap()
-    };
+    let cat = |path: &str| String::from_utf8(judge::ext4_cat(&base.path, &base.root, path)).unwrap();
     let link = |to: &str| (0o120_777, root, Content::Symlink(to.into()));
     let fstab = format!("{}LABEL=data /data ext4 defaults,nofail 0 2\n", cat("/etc/fstab"));
-    let bin = if family.merged { "/usr/bin/tool" } else { "/bin/tool" };
+    let bin = if family.merged {
+        "/usr/bin/tool"
+    } else {
+        "/bin/tool"
+    };
     let mut holes = vec![0; 1 << 20];
     holes[500_000..500_003].copy_from_slice(b"mid");
     let hosts: String = cat("/etc/hosts")
         .lines()
-        .map(|l| if l.starts_with("127.0.1.1") { "127.0.1.1\tfirst\n".to_owned() } else { format!("{l}\n") })
+        .map(|l| {
+            if l.starts_with("127.0.1.1") {
+                "127.0.1.1\tfirst\n".to_owned()
+            } else {
+                format!("{l}\n")
+            }
+        })
         .collect();
     let kept = |path: &str| before[Path::new(path)].content.clone();
     [
         ("/etc/hostname", file(0o644, root, text("first\n"))),
         ("/etc/hosts", file(0o644, root, text(&hosts))),
         ("/etc/motd", file(0o644, root, text("hello\n"))),
-        ("/usr/local/bin/k3s", file(0o755, root, Content::File(Digest::sha256(&tiny::noise(700_000))))),
+        (
+            "/usr/local/bin/k3s",
+            file(0o755, root, Content::File(Digest::sha256(&tiny::noise(700_000)))),
+        ),
         ("/etc/rendered", file(0o644, root, text("first\n"))),
-        ("/var/lib/holes", file(0o644, root, Content::File(Digest::sha256(&holes)))),
-        ("/etc/modules-load.d/k8s.conf", file(0o644, root, text("overlay\n"))),
+        (
+            "/var/lib/holes",
+            file(0o644, root, Content::File(Digest::sha256(&holes))),
+        ),
+        (
+            "/etc/modules-load.d/k8s.conf",
+            file(0o644, root, text("overlay\n")),
+        ),
         ("/opt/data", (0o040_750, (1000, 1000), Content::Other)),
         ("/opt/data/file", file(0o640, (1000, 1000), text("data\n"))),
-        ("/opt/data/l", (0o120_777, (1000, 1000), Content::Symlink("../../../..".into()))),
+        (
+            "/opt/data/l",
+            (0o120_777, (1000, 1000), Content::Symlink("../../../..".into())),
+        ),
         ("/usr/local/sbin/run", file(0o755, root, text("#!/bin/sh\n"))),
         ("/var/lib/x", (0o040_700, root, Content::Other)),
         ("/opt/t", file(0o600, (1000, 165_536), text("t\n"))),
@@ -131,7 +158,14 @@ fn wanted(family: &Family, before: &BTreeMap<PathBuf, Entry>, base: &Base) -> BT
         ),
         ("/opt/b", file(0o644, root, text("a\n"))),
         ("/etc/modules.old", file(0o644, root, kept("/etc/modules"))),
-        ("/etc/sysctl.conf", file(0o644, root, text(&(cat("/etc/sysctl.conf") + "vm.swappiness=1\n")))),
+        (
+            "/etc/sysctl.conf",
+            file(
+                0o644,
+                root,
+                text(&(cat("/etc/sysctl.conf") + "vm.swappiness=1\n")),
+            ),
+        ),
         ("/etc/passwd", file(0o644, root, kept("/etc/passwd"))),
         ("/etc/group", file(0o644, root, kept("/etc/group"))),
         ("/etc/fstab", file(0o644, root, text(&fstab))),
@@ -169,7 +203,10 @@ fn kernel_agrees(base: &Base, family: &Family, out: &Path) {
         let xattrs: &[(&[u8], &[u8])] = match path.to_str().unwrap() {
             "/usr/local/bin/k3s" => &[(b"user.x", b"v")],
             "/etc/passwd" => &[
-                (b"security.capability", b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+                (
+                    b"security.capability",
+                    b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+                ),
                 (b"user.note", b"x"),
             ],
             _ => &[],
@@ -196,7 +233,11 @@ fn kernel_agrees(base: &Base, family: &Family, out: &Path) {
             "{path:?} {change:?}"
         );
         let (a, b) = (&old[&path], &new[&path]);
-        let as_before = Entry { mtime: a.mtime, links: a.links, ..b.clone() };
+        let as_before = Entry {
+            mtime: a.mtime,
+            links: a.links,
+            ..b.clone()
+        };
         assert_eq!(*a, as_before);
         assert_eq!(b.mtime, EPOCH, "{path:?}");
     }
@@ -218,9 +259,15 @@ fn kernel_agrees(base: &Base, family: &Family, out: &Path) {
 
 /// The FAT as mtools read it.
 fn fat_agrees(base: &Base, family: &Family, out: &Path) {
-    let partition = judge::partitions(out).into_iter().find(judge::Partition::is_boot).unwrap();
+    let partition = judge::partitions(out)
+        .into_iter()
+        .find(judge::Partition::is_boot)
+        .unwrap();
     assert_eq!(partition, base.boot);
-    let (old, new) = (judge::fat_view(&base.path, &base.boot), judge::fat_view(out, &partition));
+    let (old, new) = (
+        judge::fat_view(&base.path, &base.boot),
+        judge::fat_view(out, &partition),
+    );
     let changed: BTreeSet<&str> = old
         .keys()
         .chain(new.keys())
@@ -245,7 +292,11 @@ fn fat_agrees(base: &Base, family: &Family, out: &Path) {
     assert_eq!(cat(out, "cmdline.txt"), words.join(" ") + "\n");
     let config = cat(out, "config.txt");
     for line in ["gpu_mem=17", "dtparam=i2c_arm=on", "dtparam=spi=on"] {
-        assert_eq!(config.lines().filter(|l| *l == line).count(), 1, "{line}: {config}");
+        assert_eq!(
+            config.lines().filter(|l| *l == line).count(),
+            1,
+            "{line}: {config}"
+        );
     }
     assert!(!config.contains("gpu_mem=16"));
     for name in family.seed {
@@ -255,14 +306,28 @@ fn fat_agrees(base: &Base, family: &Family, out: &Path) {
 
 /// What `diff` says: the planned paths, the table and the size, nothing else.
 fn diff_agrees(base: &Base, family: &Family, ran: Ran) -> Ran {
-    let ran = ran.again().args(["diff", "--json"]).args([&base.path]).args(["out/one.img"]).status(1).run();
-    let differences: Vec<Value> = ran.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let ran = ran
+        .again()
+        .args(["diff", "--json"])
+        .args([&base.path])
+        .args(["out/one.img"])
+        .status(1)
+        .run();
+    let differences: Vec<Value> = ran
+        .stdout
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
     let mut found = BTreeSet::new();
     let mut docs = 0;
     for difference in &differences {
         if let Some(property) = difference["property"].as_str() {
             let number = base.root.number;
-            let sizes = ["image size".to_owned(), format!("partition {number} size"), "root size".to_owned()];
+            let sizes = [
+                "image size".to_owned(),
+                format!("partition {number} size"),
+                "root size".to_owned(),
+            ];
             assert!(sizes.iter().any(|s| s == property), "{difference}");
             continue;
         }
@@ -275,15 +340,39 @@ fn diff_agrees(base: &Base, family: &Family, ran: Ran) -> Ran {
         found.insert(format!("{} {path}", difference["change"].as_str().unwrap()));
     }
     assert_eq!(docs, 1 + 40 + 160);
-    let bin = if family.merged { "/usr/bin/tool" } else { "/bin/tool" };
+    let bin = if family.merged {
+        "/usr/bin/tool"
+    } else {
+        "/bin/tool"
+    };
     let mut expected: BTreeSet<String> = [
-        "/usr/local/bin/k3s", "/etc/rendered", "/var/lib/holes", "/etc/modules-load.d/k8s.conf", "/opt/data",
-        "/opt/data/file", "/opt/data/l", "/usr/local/sbin/run", "/var/lib/x", "/opt/t", "/opt/h", "/opt/l",
-        "/opt/long", "/opt/b", "/etc/modules.old", bin,
+        "/usr/local/bin/k3s",
+        "/etc/rendered",
+        "/var/lib/holes",
+        "/etc/modules-load.d/k8s.conf",
+        "/opt/data",
+        "/opt/data/file",
+        "/opt/data/l",
+        "/usr/local/sbin/run",
+        "/var/lib/x",
+        "/opt/t",
+        "/opt/h",
+        "/opt/l",
+        "/opt/long",
+        "/opt/b",
+        "/etc/modules.old",
+        bin,
     ]
     .map(|p| format!("added root:{p}"))
     .into();
-    for path in ["/etc/hostname", "/etc/hosts", "/etc/motd", "/etc/sysctl.conf", "/etc/passwd", "/etc/fstab"] {
+    for path in [
+        "/etc/hostname",
+        "/etc/hosts",
+        "/etc/motd",
+        "/etc/sysctl.conf",
+        "/etc/passwd",
+        "/etc/fstab",
+    ] {
         expected.insert(format!("changed root:{path}"));
     }
     expected.insert("removed root:/etc/modules".to_owned());
@@ -297,19 +386,41 @@ fn diff_agrees(base: &Base, family: &Family, ran: Ran) -> Ran {
 
 fn the_whole_path(name: &str) {
     let Some(base) = base(name) else { return };
-    if !tools::have(&["e2fsck", "dumpe2fs", "fsck.vfat", "sfdisk", "sgdisk", "mcopy", "debugfs"]) {
+    if !tools::have(&[
+        "e2fsck",
+        "dumpe2fs",
+        "fsck.vfat",
+        "sfdisk",
+        "sgdisk",
+        "mcopy",
+        "debugfs",
+    ]) {
         return;
     }
     let family = family(name);
     let ran = cluster(&base, &family).args(["build", "one", "--verify"]).run();
     let out = ran.path("out/one.img");
     judge::all(&out);
-    let grown = judge::partitions(&out).into_iter().find(|p| !p.is_boot()).unwrap();
+    let grown = judge::partitions(&out)
+        .into_iter()
+        .find(|p| !p.is_boot())
+        .unwrap();
     assert!(grown.len >= base.root.len + (32 << 20), "{grown:?}");
     assert_eq!((grown.start, &grown.uuid), (base.root.start, &base.root.uuid));
-    assert_eq!(judge::table_header(&out)["label-id"], judge::table_header(&base.path)["label-id"]);
-    let (a, b) = (judge::superblock(&base.path, &base.root), judge::superblock(&out, &grown));
-    for key in ["Filesystem UUID", "Filesystem volume name", "Filesystem features", "Directory Hash Seed"] {
+    assert_eq!(
+        judge::table_header(&out)["label-id"],
+        judge::table_header(&base.path)["label-id"]
+    );
+    let (a, b) = (
+        judge::superblock(&base.path, &base.root),
+        judge::superblock(&out, &grown),
+    );
+    for key in [
+        "Filesystem UUID",
+        "Filesystem volume name",
+        "Filesystem features",
+        "Directory Hash Seed",
+    ] {
         assert_eq!(a[key], b[key]);
     }
     kernel_agrees(&base, &family, &out);
@@ -322,10 +433,20 @@ fn the_whole_path(name: &str) {
     let ran = ran
         .again()
         .file("again.yaml", again)
-        .args(["edit", "--image", "out/one.img", "--out", "again.img", "again.yaml"])
+        .args([
+            "edit",
+            "--image",
+            "out/one.img",
+            "--out",
+            "again.img",
+            "again.yaml",
+        ])
         .run();
     assert!(ran.read("again.img") == ran.read("out/one.img"));
-    ran.again().args(["check", "out/one.img"]).stderr_has("no defect was found").run();
+    ran.again()
+        .args(["check", "out/one.img"])
+        .stderr_has("no defect was found")
+        .run();
 }
 
 macro_rules! families {

@@ -3,7 +3,13 @@
 //! `CEIL_REQUIRE_TOOLS=1` turns a missing outside tool from a visible skip into a failure.
 
 // A failed expectation is a failed test here, and skips must be seen.
-#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout, missing_docs)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    missing_docs
+)]
 
 mod bad_base;
 mod bad_edits;
