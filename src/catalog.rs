@@ -387,7 +387,7 @@ mod tests {
   version: 1.9.0-mine
   arch: armhf
   boot_mount: /boot
-  url: http://mirror.lan/h.zip
+  url: http://mirror.example/h.zip
   checksum: tofu
 ";
 
@@ -398,7 +398,7 @@ mod tests {
         assert_eq!(catalog.entries().len(), before);
         assert_eq!(
             catalog.lookup("hypriotos-1.9.0").unwrap().url,
-            "http://mirror.lan/h.zip"
+            "http://mirror.example/h.zip"
         );
         // An alias can be taken over as well.
         assert_eq!(

@@ -11,6 +11,7 @@
     )
 )]
 
+pub mod amend;
 pub mod base_os;
 pub mod bmap;
 pub mod catalog;

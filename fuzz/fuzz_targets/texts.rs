@@ -1,7 +1,7 @@
 #![no_main]
 use std::path::Path;
 
-use ceil_img::edit::amend;
+use ceil_img::amend;
 use ceil_img::spec;
 use libfuzzer_sys::fuzz_target;
 

@@ -1,8 +1,22 @@
 //! The NoCloud seed files, written so that every cloud-init from 0.7 on reads them the same way.
 
-use std::fmt::Write as _;
+use serde_json::json;
 
 use crate::plan::StaticAddress;
+use crate::template::{TemplateError, render};
+
+const USER_DATA: (&str, &str) = (
+    "cloud-init/user-data.j2",
+    include_str!("../../cloud-init/user-data.j2"),
+);
+const NETWORK_V1: (&str, &str) = (
+    "cloud-init/network-config-v1.j2",
+    include_str!("../../cloud-init/network-config-v1.j2"),
+);
+const NETWORK_V2: (&str, &str) = (
+    "cloud-init/network-config-v2.j2",
+    include_str!("../../cloud-init/network-config-v2.j2"),
+);
 
 /// Stock `meta-data` with the instance id and the host name of the node. Both spellings of the id go: the images
 /// of Ubuntu and Raspberry Pi OS have `instance_id`, which cloud-init ignores.
@@ -18,17 +32,21 @@ pub(super) fn meta_data(stock: Option<&str>, instance_id: &str, hostname: &str) 
 /// something other than a cloud-config, such as a script.
 ///
 /// `manage_etc_hosts` stays off in a new file, so that the baked `/etc/hosts` is not replaced by a template.
-pub(super) fn user_data(stock: Option<&str>, hostname: &str) -> Option<(String, bool)> {
-    let names = format!("hostname: \"{hostname}\"\npreserve_hostname: false\n");
+pub(super) fn user_data(
+    stock: Option<&str>,
+    hostname: &str,
+) -> Result<Option<(String, bool)>, TemplateError> {
     let stock = stock.unwrap_or_default();
     if only_comments(stock) {
-        return Some((format!("#cloud-config\n{names}manage_etc_hosts: false\n"), false));
+        let text = render(USER_DATA.0, USER_DATA.1, &json!({"hostname": hostname}))?;
+        return Ok(Some((text, false)));
     }
     if stock.lines().next().map(str::trim_end) != Some("#cloud-config") {
-        return None;
+        return Ok(None);
     }
     let text = remove_top_level(stock, &["hostname", "preserve_hostname"]);
-    Some((format!("{text}{names}"), true))
+    let names = format!("hostname: \"{hostname}\"\npreserve_hostname: false\n");
+    Ok(Some((format!("{text}{names}"), true)))
 }
 
 fn only_comments(text: &str) -> bool {
@@ -61,46 +79,19 @@ pub(super) fn network_version(version: Option<&str>) -> u8 {
 }
 
 /// `network-config` with one fixed address.
-pub(super) fn network_config(fixed: &StaticAddress, version: u8) -> String {
-    let StaticAddress {
-        interface,
-        ip,
-        prefix,
-        gateway,
-        dns,
-    } = fixed;
-    let dns: Vec<String> = dns.iter().map(|ip| format!("\"{ip}\"")).collect();
-    let dns = dns.join(", ");
-    let mut out = format!("version: {version}\n");
-    // Writing to a String cannot fail.
-    if version == 1 {
-        let kind = if ip.is_ipv4() { "static" } else { "static6" };
-        let _ = write!(
-            out,
-            "config:\n  - type: physical\n    name: {interface}\n    subnets:\n      - type: {kind}\n        address: \"{ip}/{prefix}\"\n"
-        );
-        if let Some(gateway) = gateway {
-            let _ = writeln!(out, "        gateway: \"{gateway}\"");
-        }
-        if !dns.is_empty() {
-            let _ = writeln!(out, "        dns_nameservers: [{dns}]");
-        }
-        return out;
-    }
-    let _ = write!(
-        out,
-        "ethernets:\n  {interface}:\n    dhcp4: false\n    addresses: [\"{ip}/{prefix}\"]\n"
-    );
-    if let Some(gateway) = gateway {
+pub(super) fn network_config(fixed: &StaticAddress, version: u8) -> Result<String, TemplateError> {
+    let dns: Vec<String> = fixed.dns.iter().map(|ip| format!("\"{ip}\"")).collect();
+    let (name, source) = if version == 1 { NETWORK_V1 } else { NETWORK_V2 };
+    let variables = json!({
+        "interface": fixed.interface,
+        "kind": if fixed.ip.is_ipv4() { "static" } else { "static6" },
+        "address": format!("{}/{}", fixed.ip, fixed.prefix),
+        "gateway": fixed.gateway,
         // The long form of the default route is read by every netplan.
-        let all = if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
-        let _ = writeln!(out, "    routes: [{{to: \"{all}\", via: \"{gateway}\"}}]");
-    }
-    if !dns.is_empty() {
-        let _ = writeln!(out, "    nameservers: {{addresses: [{dns}]}}");
-    }
-    out.push_str("    optional: true\n");
-    out
+        "everywhere": if fixed.gateway.is_some_and(|ip| ip.is_ipv4()) { "0.0.0.0/0" } else { "::/0" },
+        "dns": dns.join(", "),
+    });
+    render(name, source, &variables)
 }
 
 #[cfg(test)]
@@ -139,7 +130,7 @@ mod tests {
         for stock in [None, Some(""), Some("#cloud-config\n# hostname: x\n\n")] {
             assert_eq!(
                 user_data(stock, "one"),
-                Some((minimal.to_owned(), false)),
+                Ok(Some((minimal.to_owned(), false))),
                 "{stock:?}"
             );
         }
@@ -148,23 +139,23 @@ mod tests {
                 Some("#cloud-config\nhostname: black-pearl\nusers:\n  - name: pirate\n    hostname: x"),
                 "one"
             ),
-            Some((
+            Ok(Some((
                 "#cloud-config\nusers:\n  - name: pirate\n    hostname: x\nhostname: \"one\"\npreserve_hostname: false\n"
                     .to_owned(),
                 true
-            ))
+            )))
         );
-        assert_eq!(user_data(Some("#!/bin/sh\necho\n"), "one"), None);
+        assert_eq!(user_data(Some("#!/bin/sh\necho\n"), "one"), Ok(None));
     }
 
     #[test]
     fn network_config_in_both_versions() {
         assert_eq!(
-            network_config(&fixed(), 2),
+            network_config(&fixed(), 2).expect("rendered"),
             "version: 2\nethernets:\n  eth0:\n    dhcp4: false\n    addresses: [\"10.11.0.101/24\"]\n    routes: [{to: \"0.0.0.0/0\", via: \"10.11.0.1\"}]\n    nameservers: {addresses: [\"10.11.0.1\", \"9.9.9.9\"]}\n    optional: true\n"
         );
         assert_eq!(
-            network_config(&fixed(), 1),
+            network_config(&fixed(), 1).expect("rendered"),
             "version: 1\nconfig:\n  - type: physical\n    name: eth0\n    subnets:\n      - type: static\n        address: \"10.11.0.101/24\"\n        gateway: \"10.11.0.1\"\n        dns_nameservers: [\"10.11.0.1\", \"9.9.9.9\"]\n"
         );
     }

@@ -1,5 +1,6 @@
-use crate::edit::amend::hosts_loopback;
+use crate::amend::hosts_loopback;
 use crate::plan::{Address, Attributes, Content, Edit, NodePlan, Op, Origin};
+use crate::template::TemplateError;
 use crate::values::{ImagePath, ImagePathError, VolumeName};
 
 use super::{BaseFacts, CloudInit, Resolved, Seed, cloud_init, network};
@@ -20,6 +21,7 @@ pub fn identity_edits(plan: &NodePlan, facts: &BaseFacts) -> Result<Resolved, St
     };
     out.build().map_err(|e| match e {
         Failure::Path(e) => e.to_string(),
+        Failure::Template(e) => e.to_string(),
         Failure::Refused(why) => why,
     })?;
     Ok(out.resolved)
@@ -27,12 +29,19 @@ pub fn identity_edits(plan: &NodePlan, facts: &BaseFacts) -> Result<Resolved, St
 
 enum Failure {
     Path(ImagePathError),
+    Template(TemplateError),
     Refused(String),
 }
 
 impl From<ImagePathError> for Failure {
     fn from(e: ImagePathError) -> Self {
         Self::Path(e)
+    }
+}
+
+impl From<TemplateError> for Failure {
+    fn from(e: TemplateError) -> Self {
+        Self::Template(e)
     }
 }
 
@@ -97,7 +106,7 @@ impl Builder<'_> {
             &format!("{dir}/meta-data"),
             &cloud_init::meta_data(cloud.meta_data.as_deref(), &identity.instance_id, hostname),
         )?;
-        match cloud_init::user_data(cloud.user_data.as_deref(), hostname) {
+        match cloud_init::user_data(cloud.user_data.as_deref(), hostname)? {
             Some((text, kept)) => {
                 if self.put(VolumeName::Boot, &format!("{dir}/user-data"), &text)? && kept {
                     self.note("the base's own user-data is kept, with the host name set in it".to_owned());
@@ -117,7 +126,7 @@ impl Builder<'_> {
             )));
         }
         let config_version = cloud_init::network_version(version);
-        let text = cloud_init::network_config(fixed, config_version);
+        let text = cloud_init::network_config(fixed, config_version)?;
         // Without a link on the root volume the file of the boot volume would not be read.
         let (volume, path) = match seed {
             Seed::Links {

@@ -12,7 +12,7 @@ mod tests;
 
 use std::fmt;
 
-use crate::edit::amend::FstabEntry;
+use crate::amend::FstabEntry;
 use crate::plan::Edit;
 
 pub use identity::identity_edits;

@@ -1,4 +1,4 @@
-use crate::edit::amend::{FstabEntry, parse_fstab, parse_os_release};
+use crate::amend::{FstabEntry, parse_fstab, parse_os_release};
 use crate::fs::{Follow, FsError, FsResult, NodeKind, Stat, Volume, resolve};
 
 use super::{Arch, BaseFacts, CloudInit, NetworkManager, Seed};

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+use super::below;
 use super::grow::{self, GROW_STEP};
-use super::{AmendError, amend, below};
+use crate::amend::{self, AmendError};
 use crate::disk::Source;
 use crate::fs::{Attrs, Follow, FsError, NodeKind, Time, Volume, resolve, show, tree};
 use crate::image::{Image, ImageError};

@@ -2,15 +2,13 @@
 //!
 //! An [`Edit`](crate::plan::Edit) says what is to become of an image. Most kinds are one call on a
 //! [`Volume`](crate::fs::Volume); those that depend on what is there (kernel arguments, config.txt, fstab, hosts)
-//! are text in, text out, and live in [`amend`], where they can be tested without an image.
+//! are text in, text out, and live in [`crate::amend`], where they can be tested without an image.
 //!
 //! This room knows plans, images and texts. It must not know the cluster file, host files or the network.
 
-pub mod amend;
 mod apply;
 pub mod grow;
 
-pub use amend::AmendError;
 pub use apply::{Applied, EditError, OpenContent, PlaceError, Places, Touch, apply, locate};
 
 /// Whether `path` is `dir` or lies below it.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 const WALLS: &[(&str, &[&str])] = &[
     ("values", &[]),
     ("report", &[]),
-    ("spec", &["values"]),
+    ("amend", &["values"]),
+    ("spec", &["plan", "values"]),
     ("board", &["values"]),
     ("plan", &["values"]),
     ("catalog", &["values"]),
@@ -18,16 +19,22 @@ const WALLS: &[(&str, &[&str])] = &[
     ("bmap", &["disk", "values"]),
     ("fs", &["disk", "values"]),
     ("image", &["disk", "fs", "values"]),
-    ("base_os", &["spec", "board", "template", "plan", "fs", "values"]),
+    (
+        "base_os",
+        &["amend", "spec", "board", "template", "plan", "fs", "values"],
+    ),
+    ("diff", &["disk", "fs", "image", "values"]),
     ("demo", &["disk", "fs", "values"]),
     (
         "planner",
         &["spec", "plan", "template", "base_os", "board", "values"],
     ),
-    ("inputs", &["spec", "plan", "template", "values"]),
+    ("inputs", &["spec", "plan", "template", "report", "values"]),
     (
         "edit",
-        &["plan", "disk", "fs", "image", "base_os", "report", "values"],
+        &[
+            "amend", "plan", "disk", "fs", "image", "base_os", "report", "values",
+        ],
     ),
     ("fetch", &["plan", "catalog", "disk", "report", "values"]),
     (
@@ -94,7 +101,7 @@ fn code(text: &str) -> String {
 
 /// Whether a file holds tests alone.
 fn is_test_file(name: &str) -> bool {
-    name.ends_with("tests.rs") || name.contains("/tests/")
+    name.ends_with("tests.rs") || name.ends_with("test_server.rs") || name.contains("/tests/")
 }
 
 /// The rooms that code names: `crate::disk::…`, `crate::{disk, fs::…}`.

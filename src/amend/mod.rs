@@ -1,5 +1,7 @@
 //! Pure changes of small text files: each function takes the text that is there and returns the text that should
 //! be. All are idempotent, and leave every line and word alone that they were not asked about.
+//!
+//! This room knows the formats of small texts. It must not know images, files or who asks.
 
 mod config_txt;
 mod fstab;

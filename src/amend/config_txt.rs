@@ -18,10 +18,10 @@ const REPEATED: [&str; 6] = [
 /// section, a missing section to the end of the file. Comments, blank lines, line endings and other sections stay.
 ///
 /// ```
-/// use ceil_img::edit::amend::config_txt;
+/// use ceil_img::amend::config_txt;
 /// let text = config_txt("gpu_mem=64\n[pi4]\narm_boost=1\n", "all", &[("gpu_mem", "16")], &[""; 0])?;
 /// assert_eq!(text, "gpu_mem=16\n[pi4]\narm_boost=1\n");
-/// # Ok::<(), ceil_img::edit::amend::AmendError>(())
+/// # Ok::<(), ceil_img::amend::AmendError>(())
 /// ```
 ///
 /// # Errors

@@ -12,10 +12,10 @@ const MAX_LEN: usize = 2047;
 /// is one line with one newline.
 ///
 /// ```
-/// use ceil_img::edit::amend::kernel_args;
+/// use ceil_img::amend::kernel_args;
 /// let line = kernel_args("root=PARTUUID=1-02 rootwait quiet resize\n", &["psi=1"], &["quiet"])?;
 /// assert_eq!(line, "root=PARTUUID=1-02 rootwait resize psi=1\n");
-/// # Ok::<(), ceil_img::edit::amend::AmendError>(())
+/// # Ok::<(), ceil_img::amend::AmendError>(())
 /// ```
 ///
 /// # Errors
