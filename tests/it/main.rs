@@ -17,6 +17,7 @@ mod bad_host;
 mod bases;
 mod commands;
 mod determinism;
+mod diff;
 mod docs;
 mod families;
 mod fat;
