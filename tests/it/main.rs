@@ -11,5 +11,6 @@ mod docs;
 mod fat;
 mod pipeline;
 mod plan;
+mod random_edits;
 mod support;
 mod walls;
