@@ -8,6 +8,7 @@
 mod bad_base;
 mod bases;
 mod docs;
+mod emission;
 mod fat;
 mod pipeline;
 mod plan;

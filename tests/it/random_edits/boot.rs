@@ -10,7 +10,8 @@ use super::model::{ReadBase, Tree, bytes_of};
 
 #[derive(Debug, Clone)]
 enum Body {
-    Known(Digest),
+    /// A file of the base: its name there, and its digest.
+    Known(String, Digest),
     Bytes(Vec<u8>),
 }
 
@@ -37,7 +38,7 @@ impl Boot {
             .iter()
             .map(|(path, (digest, time))| {
                 let path = format!("/{}", path.to_str().unwrap());
-                (path, (Body::Known(digest.clone()), *time))
+                (path.clone(), (Body::Known(path, digest.clone()), *time))
             })
             .collect();
         let mut dirs = BTreeSet::from([String::new()]);
@@ -127,10 +128,7 @@ impl Boot {
                 let path = self.place(at, root, true)?;
                 let mut bytes = match &self.files.get(&path)?.0 {
                     Body::Bytes(bytes) => bytes.clone(),
-                    Body::Known(digest) => {
-                        let bytes = read(&path);
-                        (Digest::sha256(&bytes) == *digest).then_some(bytes)?
-                    }
+                    Body::Known(name, _) => read(name),
                 };
                 bytes.extend(bytes_of(content));
                 self.files.insert(path, (Body::Bytes(bytes), self.now));
@@ -201,7 +199,7 @@ impl Boot {
             .filter(|(path, _)| !kept.contains(path))
             .map(|(path, (body, time))| {
                 let digest = match body {
-                    Body::Known(digest) => digest.clone(),
+                    Body::Known(_, digest) => digest.clone(),
                     Body::Bytes(bytes) => Digest::sha256(bytes),
                 };
                 (path.clone(), (digest, *time))

@@ -21,8 +21,8 @@ const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
 /// What a node holds.
 #[derive(Debug, Clone)]
 enum Body {
-    /// A file of the base, known by length and digest.
-    Known(u64, Digest),
+    /// A file of the base: its name there, its length and its digest.
+    Known(PathBuf, u64, Digest),
     Bytes(Vec<u8>),
     Target(Vec<u8>),
     Other,
@@ -66,10 +66,6 @@ fn below(path: &[u8], dir: &[u8]) -> bool {
             .is_some_and(|rest| rest.first().is_none_or(|b| *b == b'/'))
 }
 
-fn text(path: &[u8]) -> &str {
-    std::str::from_utf8(path).unwrap()
-}
-
 impl Tree {
     /// The base as it was seen; new times are `now`.
     pub fn new(view: &[Entry], now: Timestamp, mount: &str) -> Self {
@@ -91,7 +87,7 @@ impl Tree {
                     mtime: entry.mtime,
                     rdev: entry.rdev,
                     body: match &entry.content {
-                        Content::File(digest) => Body::Known(entry.size, digest.clone()),
+                        Content::File(digest) => Body::Known(entry.path.clone(), entry.size, digest.clone()),
                         Content::Symlink(to) => Body::Target(to.as_os_str().as_bytes().to_vec()),
                         Content::Other => Body::Other,
                     },
@@ -127,7 +123,7 @@ impl Tree {
             .map(|(path, id)| {
                 let node = &self.nodes[id];
                 let (size, content) = match &node.body {
-                    Body::Known(len, digest) => (*len, Content::File(digest.clone())),
+                    Body::Known(_, len, digest) => (*len, Content::File(digest.clone())),
                     Body::Bytes(bytes) => (bytes.len() as u64, Content::File(Digest::sha256(bytes))),
                     Body::Target(to) => (to.len() as u64, Content::Symlink(OsStr::from_bytes(to).into())),
                     Body::Other => (0, Content::Other),
@@ -420,14 +416,7 @@ impl Tree {
                 let id = self.names[&path];
                 let mut bytes = match &self.nodes[id].body {
                     Body::Bytes(bytes) => bytes.clone(),
-                    // The base may know it by another name by now: the digest tells.
-                    Body::Known(len, digest) => {
-                        let bytes = read(text(&path));
-                        if bytes.len() as u64 != *len || Digest::sha256(&bytes) != *digest {
-                            return None;
-                        }
-                        bytes
-                    }
+                    Body::Known(name, ..) => read(name.to_str()?),
                     _ => return None,
                 };
                 bytes.extend(bytes_of(content));
