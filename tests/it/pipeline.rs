@@ -21,10 +21,10 @@ use crate::support::{bases, judge, tools};
 
 /// A file, read where it is.
 #[derive(Debug)]
-struct Raw(File, u64);
+pub(crate) struct Raw(File, u64);
 
 impl Raw {
-    fn open(path: &Path) -> Arc<dyn Source> {
+    pub(crate) fn open(path: &Path) -> Arc<dyn Source> {
         let file = File::open(path).unwrap();
         let len = file.metadata().unwrap().len();
         Arc::new(Self(file, len))
@@ -41,7 +41,7 @@ impl Source for Raw {
     }
 }
 
-fn edit(op: Op) -> Edit {
+pub(crate) fn edit(op: Op) -> Edit {
     Edit {
         op,
         origin: Origin {
@@ -65,7 +65,7 @@ fn put(at: &str, content: &[u8], mode: u16) -> Edit {
     })
 }
 
-const EPOCH: Timestamp = Timestamp::from_secs(1_735_689_600);
+pub(crate) const EPOCH: Timestamp = Timestamp::from_secs(1_735_689_600);
 
 fn list() -> Vec<Edit> {
     let mut edits = vec![
@@ -161,7 +161,7 @@ fn open_content(content: &Content) -> io::Result<Arc<dyn Source>> {
     }
 }
 
-fn places(family: &str) -> Places {
+pub(crate) fn places(family: &str) -> Places {
     let old = matches!(
         family,
         "hypriot" | "rpi64" | "raspios-buster" | "raspios-bullseye"
@@ -174,10 +174,20 @@ fn places(family: &str) -> Places {
 }
 
 fn build(base: &bases::Base, to: &Path, format: OutputFormat) -> (String, String) {
+    write_edited(base, &list(), to, format)
+}
+
+/// Carries edits out on a base and writes the image; its digest and its block map.
+pub(crate) fn write_edited(
+    base: &bases::Base,
+    edits: &[Edit],
+    to: &Path,
+    format: OutputFormat,
+) -> (String, String) {
     let mut image = Image::open(Raw::open(&base.path)).unwrap();
     apply(
         &mut image,
-        &list(),
+        edits,
         &places(base.family),
         16 << 20,
         EPOCH,

@@ -9,3 +9,4 @@ pub mod faulty;
 pub mod judge;
 pub mod tiny;
 pub mod tools;
+pub mod view;
