@@ -101,11 +101,13 @@ impl Output {
         }
     }
 
-    /// Gives the file its final name, replacing what was there.
+    /// Gives the file its final name, replacing what was there, once its bytes are on the disk: a power cut right
+    /// after must not leave the name on an empty file.
     ///
     /// # Errors
-    /// The rename failed; the old file is untouched.
+    /// Writing back or the rename failed; the old file is untouched.
     pub fn finish(mut self) -> Result<(), EmitError> {
+        self.file().sync_all().map_err(|e| self.error(e))?;
         fs::rename(&self.part, &self.target).map_err(|e| self.error(e))?;
         self.file = None;
         Ok(())
