@@ -23,6 +23,7 @@ mod emission;
 mod families;
 mod fat;
 mod killed;
+mod look;
 mod pipeline;
 mod plan;
 mod random_edits;
