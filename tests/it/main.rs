@@ -27,5 +27,6 @@ mod look;
 mod pipeline;
 mod plan;
 mod random_edits;
+mod rig;
 mod support;
 mod walls;
