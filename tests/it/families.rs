@@ -16,36 +16,7 @@ use crate::support::{tiny, tools};
 /// The default build epoch: 2025-01-01T00:00:00Z.
 const EPOCH: (i64, i64) = (1_735_689_600, 0);
 
-const EDITS: &str = "\
-kernel-args: {add: [cgroup_enable=memory, psi=1], remove: [quiet]}
-config-txt:
-  - {section: all, set: {gpu_mem: 17, dtparam: [i2c_arm=on, spi=on]}}
-edits:
-  - {put: \"root:/etc/motd\", content: \"hello\\n\", mode: \"0644\", owner: \"0:0\"}
-  - {put: \"root:/usr/local/bin/k3s\", from: ../k3s, mode: \"0755\", mtime: 2025-02-03T04:05:06Z, xattrs: {user.x: v}}
-  - {put: \"root:/etc/rendered\", template: ../t.j2}
-  - {put: \"root:/var/lib/holes\", from: ../holes, sparse: true}
-  - {tree: \"root:/\", from: ../overlay}
-  - {dir: \"root:/var/lib/x\", mode: \"0700\", owner: \"0:0\"}
-  - {put: \"root:/opt/t\", content: \"t\\n\"}
-  - {symlink: \"root:/opt/l\", to: /opt/t}
-  - {symlink: \"root:/opt/long\", to: \"/opt/0123456789012345678901234567890123456789012345678901234567890123456789\"}
-  - {hardlink: \"root:/opt/h\", to: \"root:/opt/t\"}
-  - {put: \"root:/opt/a\", content: \"a\\n\"}
-  - {rename: \"root:/opt/a\", to: \"root:/opt/b\"}
-  - {rename: \"root:/etc/modules\", to: \"root:/etc/modules.old\"}
-  - {append: \"root:/etc/sysctl.conf\", content: \"vm.swappiness=1\\n\"}
-  - {remove: \"root:/usr/share/doc\", recursive: true}
-  - {chmod: \"root:/opt/t\", mode: \"0600\"}
-  - {chown: \"root:/opt/t\", owner: \"1000:165536\"}
-  - {xattr: \"root:/etc/passwd\", set: {user.note: x, security.capability: \"0x0100000200200000000000000000000000000000\"}}
-  - {mtime: \"root:/etc/group\", to: 2001-09-09T01:46:40Z}
-  - {fstab: {mount: /data, device: LABEL=data, type: ext4, options: \"defaults,nofail\", pass: 2}}
-  - {put: \"MOUNT/A long name.txt\", content: \"on the FAT\\n\"}
-  - {put: \"/bin/tool\", content: \"#!/bin/sh\\n\", mode: \"0755\"}
-  - {grow: {root: \"+32MiB\"}}
-reserve: 1MiB
-";
+const EDITS: &str = include_str!("../../fixtures/profiles/every-kind.yaml");
 
 /// What the tests know of a family.
 struct Family {
