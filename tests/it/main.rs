@@ -13,5 +13,6 @@ mod fat;
 mod pipeline;
 mod plan;
 mod random_edits;
+mod second_editor;
 mod support;
 mod walls;
