@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::iter;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,7 +40,7 @@ impl Holey {
     fn new(mut bytes: Vec<u8>, data: Vec<Range<u64>>, good: u64) -> Arc<Self> {
         let mut at = 0;
         let end = bytes.len() as u64;
-        for range in data.iter().cloned().chain([end..end]) {
+        for range in data.iter().cloned().chain(iter::once(end..end)) {
             bytes[at as usize..range.start as usize].fill(0);
             at = range.end;
         }
@@ -294,7 +295,7 @@ fn a_source_that_fails_leaves_the_older_file() {
         for good in 0.. {
             let what = format!("{format}, the base fails after {good} reads");
             let overlay = Overlay::new(apart(good));
-            let used = [0..len];
+            let used: Vec<_> = iter::once(0..len).collect();
             match write(&overlay, &used, format, &folder.dir.join("other"), false) {
                 Err(EmitError::Read(error)) => {
                     assert!(error.to_string().contains("as the test wanted"), "{what}");
@@ -378,7 +379,7 @@ fn a_full_disk_leaves_the_older_file_and_names_the_new_one() {
         for len in [16 * MIB, MIB + 5] {
             let what = format!("{format}, {len} bytes");
             let overlay = Overlay::new(Bytes::shared(&noise(len as usize)));
-            let used = [0..len];
+            let used: Vec<_> = iter::once(0..len).collect();
             match write(&overlay, &used, format, &folder.to, false).unwrap_err() {
                 EmitError::Write { path, source } => {
                     assert_eq!(path, folder.to, "{what}");

@@ -28,5 +28,6 @@ mod pipeline;
 mod plan;
 mod random_edits;
 mod rig;
+mod second_editor;
 mod support;
 mod walls;

@@ -67,7 +67,7 @@ fn put(at: &str, content: &[u8], mode: u16) -> Edit {
 
 pub(crate) const EPOCH: Timestamp = Timestamp::from_secs(1_735_689_600);
 
-fn list() -> Vec<Edit> {
+pub(crate) fn list() -> Vec<Edit> {
     let mut edits = vec![
         put("root:/etc/motd", b"hello\n", 0o644),
         put("root:/opt/new/deep/file", &vec![7; 300_000], 0o4755),
