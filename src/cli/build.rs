@@ -159,7 +159,7 @@ fn build_node(context: &Context, args: &args::Build, node: &NodePlan) -> Result<
         file.finish()?;
     }
     if args.verify {
-        verify::built(context, &image_path, &manifest)?;
+        verify::built(context, &image_path, &finished.image.overlay, &manifest)?;
     }
     built(context, node, &manifest, Some(&image_path), &manifest_path)
 }

@@ -302,7 +302,10 @@ fn demo_base() -> Result<Base, Failure> {
 }
 
 /// SHA-256 of a source.
-fn digest_of(source: &dyn Source) -> io::Result<Digest> {
+///
+/// # Errors
+/// It cannot be read.
+pub fn digest_of(source: &dyn Source) -> io::Result<Digest> {
     let mut hasher = crate::values::Hasher::new(crate::values::DigestKind::Sha256);
     let mut buf = vec![0; 1 << 20];
     let mut at = 0;

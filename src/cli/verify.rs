@@ -1,22 +1,45 @@
 //! Reading a finished image again: its file systems must be sound and every planned change must be there.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use super::context::Context;
+use super::context::{Context, digest_of};
 use super::message::Failure;
 use crate::diff;
+use crate::disk::{Overlay, Source};
 use crate::emit::Manifest;
+use crate::fetch::FileSource;
 use crate::fs::{NodeKind, show};
 use crate::image::Image;
 use crate::values::{ImagePath, VolumeName};
 
-/// Compares the file with what its manifest says.
+/// Compares the file with what its manifest says: its digest, and the image inside. Where the file is packed, the
+/// image is looked at as it was before packing.
 ///
 /// # Errors
 /// The first contradiction.
-pub fn built(context: &Context, path: &Path, manifest: &Manifest) -> Result<(), Failure> {
-    let image = context.open_image(path)?;
-    compare(&image, manifest)
+pub fn built(
+    context: &Context,
+    path: &Path,
+    image: &Arc<Overlay>,
+    manifest: &Manifest,
+) -> Result<(), Failure> {
+    let file = FileSource::held(path)?;
+    if Some(digest_of(&file)?) != manifest.image.file_digest {
+        return Err(Failure::new(format!(
+            "`{}` failed its verification: its SHA-256 is not what was written",
+            path.display()
+        )));
+    }
+    let packed = manifest.image.file_digest != manifest.image.raw_digest;
+    let source: Arc<dyn Source> = if packed {
+        Arc::clone(image) as _
+    } else {
+        Arc::new(file)
+    };
+    Image::open(source)
+        .map_err(Failure::from)
+        .and_then(|image| compare(&image, manifest))
         .map_err(|e| e.while_doing(format!("`{}` failed its verification", path.display())))?;
     context.note(&format!(
         "verified {}: both file systems are sound and {} changed paths are as planned",
