@@ -129,6 +129,9 @@ fn build_node(context: &Context, args: &args::Build, node: &NodePlan) -> Result<
     let mut manifest = manifest(node, &base, &finished)?;
     let manifest_path = with(".manifest.json");
     if format == OutputFormat::None {
+        if args.verify {
+            verify::unwritten(&finished.image.overlay, &manifest)?;
+        }
         Output::with_bytes(&manifest_path, manifest.to_json().as_bytes())?.finish()?;
         return built(context, node, &manifest, None, &manifest_path);
     }

@@ -49,6 +49,14 @@ pub fn built(
     Ok(())
 }
 
+/// Compares an image that is not written to a file with its manifest.
+///
+/// # Errors
+/// The first contradiction.
+pub fn unwritten(image: &Arc<Overlay>, manifest: &Manifest) -> Result<(), Failure> {
+    compare(&Image::open(Arc::clone(image) as _)?, manifest)
+}
+
 fn compare(image: &Image, manifest: &Manifest) -> Result<(), Failure> {
     let wrong = |text: String| Err(Failure::new(text));
     for name in [VolumeName::Boot, VolumeName::Root] {
