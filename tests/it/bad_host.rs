@@ -215,3 +215,28 @@ fn extract_keeps_what_is_there() {
     let ran = refused(test, &["`to` already exists"]);
     assert_eq!(ran.read("to"), b"mine\n");
 }
+
+/// The file that another process writes is left to it.
+#[test]
+fn an_output_that_another_process_writes() {
+    let Some(image) = tiny::shared() else { return };
+    let test = build(&image)
+        .file("out/one.img", "an older image\n")
+        .file("out/.one.img.part", "half of a new one\n");
+    let part = fs::File::open(test.dir().join("out/.one.img.part")).unwrap();
+    part.lock().unwrap();
+    let ran = test
+        .status(1)
+        .stderr_has("`out/one.img` is being written by another ceil-img")
+        .run();
+    assert_eq!(ran.read("out/one.img"), b"an older image\n");
+    assert_eq!(ran.read("out/.one.img.part"), b"half of a new one\n");
+    // What a killed process left is taken over.
+    drop(part);
+    let ran = ran
+        .again()
+        .args(["-q", "build", "one", "--base"])
+        .args([&image])
+        .run();
+    assert!(!ran.names("out").contains(&".one.img.part".to_owned()));
+}

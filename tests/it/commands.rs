@@ -395,3 +395,35 @@ fn an_edit_goes_to_another_file_or_in_place() {
     let ran = ran.again().args(["inspect", "p.img.zst", "--json"]).run();
     assert!(objects(&ran).pop().unwrap()["root"]["free"].as_u64().unwrap() >= 40 << 20);
 }
+
+/// The node's own edits and its identity meet in the same files; a plain tree reaches both volumes.
+#[test]
+fn edits_meet_the_identity_and_both_volumes() {
+    let profile = "edits:\n\
+                   - {append: \"root:/etc/hosts\", content: \"10.11.0.101 one\\n\"}\n\
+                   - {put: \"root:/etc/hostname\", content: \"mine\\n\"}\n\
+                   - {tree: \"/\", from: ../overlay}\n";
+    let ran = Test::new()
+        .cluster("cluster: {name: c}\nnodes: [{name: one, profile: p, base: demo}]\n")
+        .profile("p", profile)
+        .file("overlay/boot/firmware/sub/x.txt", "on the FAT\n")
+        .file("overlay/etc/motd", "on the root\n")
+        .file("overlay/bin/tool", "through a link\n")
+        .args(["build", "one", "--verify"])
+        .stderr_has("`root:/etc/hostname` is put by the node's own edits")
+        .run();
+    let out = ran.path("out/one.img");
+    judge::all(&out);
+    let partitions = judge::partitions(&out);
+    let cat = |path: &str| String::from_utf8(judge::ext4_cat(&out, &partitions[1], path)).unwrap();
+    let hosts = cat("/etc/hosts");
+    assert!(
+        hosts.contains("127.0.1.1\tone\n") && hosts.ends_with("10.11.0.101 one\n"),
+        "{hosts}"
+    );
+    assert_eq!(cat("/etc/hostname"), "mine\n");
+    assert_eq!(cat("/etc/motd"), "on the root\n");
+    assert_eq!(cat("/usr/bin/tool"), "through a link\n");
+    assert_eq!(judge::fat_cat(&out, &partitions[0], "sub/x.txt"), b"on the FAT\n");
+    assert_eq!(cat("/boot/firmware/sub/x.txt"), "");
+}

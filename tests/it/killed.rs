@@ -120,7 +120,7 @@ fn killed_builds_with_an_empty_cache() {
 }
 
 #[test]
-#[ignore = "takes a minute"]
+#[ignore = "takes minutes"]
 fn many_killed_builds() {
     kill_builds(120, true);
     kill_builds(120, false);
@@ -162,7 +162,7 @@ fn killed_edits_in_place_leave_the_old_or_the_new_image() {
 }
 
 #[test]
-#[ignore = "takes a minute"]
+#[ignore = "takes minutes"]
 fn many_killed_edits() {
     kill_edits(150);
 }
