@@ -279,7 +279,7 @@ fn extract_node(
     let named = |e: io::Error| Failure::from(e).while_doing(format!("cannot write `{}`", dest.display()));
     match stat.kind {
         // Directories stay writable for the user, or nothing could be put into a read-only one.
-        NodeKind::Dir => fs::create_dir(dest).map_err(named)?,
+        NodeKind::Dir => fs::create_dir_all(dest).map_err(named)?,
         NodeKind::Symlink => {
             let target = volume.read_link(path)?;
             symlink(std::ffi::OsStr::from_bytes(&target), dest).map_err(named)?;

@@ -75,6 +75,13 @@ pub(super) fn read(io: &dyn BlockIo, record: &Mbr) -> Result<Table, TableError> 
                 .to_owned(),
         )
     })?;
+    if header.alternate_lba >= io.len() / SECTOR {
+        return Err(damaged(format!(
+            "the image is shorter than its table says: the backup GPT header should be at sector {} and the image has {}; it was cut off",
+            header.alternate_lba,
+            io.len() / SECTOR
+        )));
+    }
     if !header.backup_is_valid(io)? {
         return Err(damaged(
             "the backup GPT header is missing or its checksum is wrong; repair it with `sgdisk --move-second-header` (`-e`)"

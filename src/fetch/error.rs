@@ -131,9 +131,9 @@ impl FetchError {
             Self::Unreachable { .. } => Some(
                 "give an image that is already here with `--base PATH`, or try the built-in one with `--base demo`",
             ),
-            Self::Offline { .. } => {
-                Some("give an image that is already here with `--base PATH`, or drop `--offline`")
-            }
+            Self::Offline { .. } => Some(
+                "give an image that is already here with `--base PATH`, try the built-in one with `--base demo`, or drop `--offline`",
+            ),
             _ => None,
         }
     }
