@@ -95,10 +95,17 @@ fn diff_agrees(what: &str, old: &Path, new: &Path, before: &[Entry], after: &[En
 
 fn run(seed: u64) {
     let family = bases::FAMILIES[(seed % bases::FAMILIES.len() as u64) as usize];
-    let Some(base) = bases::base(family) else {
+    // Every second round starts from what the kernel laid out on a worn file system.
+    let worn = seed / bases::FAMILIES.len() as u64 % 2 == 1 && tools::is_root();
+    let base = if worn {
+        bases::worn(family)
+    } else {
+        bases::base(family)
+    };
+    let Some(base) = base else {
         return;
     };
-    let what = format!("{family}, seed {seed}");
+    let what = format!("{family}{}, seed {seed}", if worn { " (worn)" } else { "" });
     let places = places(family);
     let mount = places.boot_mount.clone().unwrap();
     let before = view::of(&base.path, &base.root);
