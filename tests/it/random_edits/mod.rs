@@ -151,6 +151,37 @@ fn run(seed: u64) {
             judge::fat_cat(&out, &boot, path)
         });
     grown(&what, &edits, base.root.len, root.len);
+    kernel_goes_on(&mut random, &out, &root, &expected.root);
+}
+
+/// The kernel writes, appends and deletes in what we made, and e2fsck still finds nothing.
+fn kernel_goes_on(random: &mut Random, image: &Path, root: &judge::Partition, tree: &Tree) {
+    if !tools::is_root() {
+        tools::say("the kernel needs the right to mount to go on with it");
+        return;
+    }
+    let Some(mount) = judge::Mount::read_write(image, root) else {
+        return;
+    };
+    // A full file system is no fault here.
+    let host = |path: &str| mount.dir.join(path.trim_start_matches('/'));
+    let (files, dirs) = (tree.names('f'), tree.names('d'));
+    for i in 0..40 {
+        let file = &files[random.below(files.len() as u64) as usize];
+        let dir = &dirs[random.below(dirs.len() as u64) as usize];
+        let len = random.below(50_000) as usize;
+        let bytes = random.bytes(len);
+        let _ = std::fs::write(host(dir).join(format!("kernel-{i}")), &bytes);
+        let _ = match i % 2 {
+            0 => std::fs::remove_file(host(file)),
+            _ => std::fs::File::options()
+                .append(true)
+                .open(host(file))
+                .and_then(|mut f| std::io::Write::write_all(&mut f, &bytes)),
+        };
+    }
+    drop(mount);
+    judge::e2fsck(image, root);
 }
 
 fn show(edits: &[Edit]) -> String {
