@@ -18,7 +18,7 @@ use ceil_img::values::VolumeName;
 use self::boot::Boot;
 use self::lists::{Expected, Random};
 use self::model::Tree;
-use crate::pipeline::{EPOCH, Raw, places, write_edited};
+use crate::pipeline::{EPOCH, Raw, places, write_edited, write_with_refusals};
 use crate::support::judge::{self, Entry};
 use crate::support::{bases, tools, view};
 
@@ -124,9 +124,14 @@ fn run(seed: u64) {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("one.img");
     let again = dir.path().join("again.img");
-    let write = |to: &Path| write_edited(&base, &edits, to, OutputFormat::Img);
-    let first = write(&out);
-    assert_eq!(first, write(&again), "{what}: two runs give different bytes");
+    let first = write_edited(&base, &edits, &out, OutputFormat::Img);
+    // The second run also tries what must be refused, and leaves no trace of it.
+    let wrong = lists::wrong(&mut random, &expected.root);
+    assert_eq!(
+        first,
+        write_with_refusals(&base, &edits, &wrong, &again, OutputFormat::Img),
+        "{what}: two runs give different bytes"
+    );
     std::fs::remove_file(&again).unwrap();
 
     if let Err(panic) = std::panic::catch_unwind(|| judge::all(&out)) {
