@@ -4,6 +4,7 @@
 //! `CEIL_EDIT_SEED=17` runs that one alone.
 
 mod boot;
+mod interpret;
 mod lists;
 mod model;
 
