@@ -184,16 +184,26 @@ pub(crate) fn write_edited(
     to: &Path,
     format: OutputFormat,
 ) -> (String, String) {
+    write_with_refusals(base, edits, &[], to, format)
+}
+
+/// As [`write_edited`], after also trying edits that must be refused.
+pub(crate) fn write_with_refusals(
+    base: &bases::Base,
+    edits: &[Edit],
+    wrong: &[Edit],
+    to: &Path,
+    format: OutputFormat,
+) -> (String, String) {
     let mut image = Image::open(Raw::open(&base.path)).unwrap();
-    apply(
-        &mut image,
-        edits,
-        &places(base.family),
-        16 << 20,
-        EPOCH,
-        &open_content,
-    )
-    .unwrap();
+    let places = places(base.family);
+    apply(&mut image, edits, &places, 16 << 20, EPOCH, &open_content).unwrap();
+    for edit in wrong {
+        let alone = std::slice::from_ref(edit);
+        // Room was made for all before; none is to be made for these.
+        let done = apply(&mut image, alone, &places, 0, EPOCH, &open_content);
+        assert!(done.is_err(), "{}: {:?} is not refused", base.family, edit.op);
+    }
     image.commit().unwrap();
     let used = image.used_ranges(BLOCK).unwrap();
     let output = Output::create(to).unwrap();

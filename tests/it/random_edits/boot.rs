@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use ceil_img::plan::Op;
 use ceil_img::values::{Digest, ImagePath, VolumeName};
 
-use super::model::{ReadBase, Tree, bytes_of};
+use super::interpret::bytes_of;
+use super::model::{ReadBase, Tree};
 
 #[derive(Debug, Clone)]
 enum Body {

@@ -70,6 +70,78 @@ pub fn list(random: &mut Random, count: usize, expected: &mut Expected<'_>) -> V
     edits
 }
 
+/// Edits of the root volume that must be refused, whatever the list did; each names nodes that are there.
+pub fn wrong(random: &mut Random, tree: &Tree) -> Vec<Edit> {
+    let (files, dirs) = (tree.names('f'), tree.names('d'));
+    let mut of = |names: &[String]| names[random.below(names.len() as u64) as usize].clone();
+    let at = |path: &str| ImagePath::on(VolumeName::Root, path);
+    let put = |path: &str| {
+        Ok(Op::Put {
+            at: at(path)?,
+            content: Content::inline(&[7; 100_000]),
+            attributes: Attributes::default(),
+            xattrs: Vec::new(),
+            sparse: false,
+        })
+    };
+    let append = |path: &str| {
+        Ok(Op::Append {
+            at: at(path)?,
+            content: Content::inline(b"more"),
+        })
+    };
+    let rename = |from: &str, to: &str| {
+        Ok(Op::Rename {
+            from: at(from)?,
+            to: at(to)?,
+        })
+    };
+    let hardlink = |path: &str, to: &str| {
+        Ok(Op::Hardlink {
+            at: at(path)?,
+            to: at(to)?,
+        })
+    };
+    let absent = |dir: String| format!("{dir}/is not there");
+    let (a, b, dir, other) = (of(&files), of(&files), of(&dirs), of(&dirs));
+    let full = dirs
+        .iter()
+        .find(|d| files.iter().any(|f| f.starts_with(&format!("{d}/"))))
+        .cloned();
+    let ops: [Result<Op, ceil_img::values::ImagePathError>; 14] = [
+        put(&dir),
+        put(&format!("{a}/below")),
+        append(&dir),
+        append(&absent(other.clone())),
+        rename(&a, &b),
+        rename(&absent(dir.clone()), &format!("{other}/as well")),
+        rename(&dir, &format!("{dir}/below itself")),
+        rename(&b, &dir),
+        hardlink(&a, &b),
+        hardlink(&format!("{dir}/a name"), &other),
+        hardlink(&format!("{dir}/a name"), &absent(other.clone())),
+        at(&a).map(|at| Op::Dir {
+            at,
+            attributes: Attributes::default(),
+        }),
+        at(&b).map(|at| Op::Symlink {
+            at,
+            to: "x".to_owned(),
+            attributes: Attributes::default(),
+        }),
+        at(full.as_deref().unwrap_or("/etc")).map(|at| Op::Remove {
+            at,
+            recursive: false,
+            if_exists: true,
+        }),
+    ];
+    let chmod = at(&absent(dir)).map(|at| Op::Chmod { at, mode: Mode(0) });
+    ops.into_iter()
+        .chain([chmod])
+        .map(|op| edit(op.unwrap()))
+        .collect()
+}
+
 fn name(random: &mut Random) -> String {
     let n = random.below(500);
     match random.below(6) {

@@ -4,6 +4,7 @@
 //! `CEIL_EDIT_SEED=17` runs that one alone.
 
 mod boot;
+mod interpret;
 mod lists;
 mod model;
 
@@ -18,7 +19,7 @@ use ceil_img::values::VolumeName;
 use self::boot::Boot;
 use self::lists::{Expected, Random};
 use self::model::Tree;
-use crate::pipeline::{EPOCH, Raw, places, write_edited};
+use crate::pipeline::{EPOCH, Raw, places, write_edited, write_with_refusals};
 use crate::support::judge::{self, Entry};
 use crate::support::{bases, tools, view};
 
@@ -95,10 +96,17 @@ fn diff_agrees(what: &str, old: &Path, new: &Path, before: &[Entry], after: &[En
 
 fn run(seed: u64) {
     let family = bases::FAMILIES[(seed % bases::FAMILIES.len() as u64) as usize];
-    let Some(base) = bases::base(family) else {
+    // Every second round starts from what the kernel laid out on a worn file system.
+    let worn = seed / bases::FAMILIES.len() as u64 % 2 == 1 && tools::is_root();
+    let base = if worn {
+        bases::worn(family)
+    } else {
+        bases::base(family)
+    };
+    let Some(base) = base else {
         return;
     };
-    let what = format!("{family}, seed {seed}");
+    let what = format!("{family}{}, seed {seed}", if worn { " (worn)" } else { "" });
     let places = places(family);
     let mount = places.boot_mount.clone().unwrap();
     let before = view::of(&base.path, &base.root);
@@ -117,9 +125,14 @@ fn run(seed: u64) {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("one.img");
     let again = dir.path().join("again.img");
-    let write = |to: &Path| write_edited(&base, &edits, to, OutputFormat::Img);
-    let first = write(&out);
-    assert_eq!(first, write(&again), "{what}: two runs give different bytes");
+    let first = write_edited(&base, &edits, &out, OutputFormat::Img);
+    // The second run also tries what must be refused, and leaves no trace of it.
+    let wrong = lists::wrong(&mut random, &expected.root);
+    assert_eq!(
+        first,
+        write_with_refusals(&base, &edits, &wrong, &again, OutputFormat::Img),
+        "{what}: two runs give different bytes"
+    );
     std::fs::remove_file(&again).unwrap();
 
     if let Err(panic) = std::panic::catch_unwind(|| judge::all(&out)) {
@@ -144,6 +157,37 @@ fn run(seed: u64) {
             judge::fat_cat(&out, &boot, path)
         });
     grown(&what, &edits, base.root.len, root.len);
+    kernel_goes_on(&mut random, &out, &root, &expected.root);
+}
+
+/// The kernel writes, appends and deletes in what we made, and e2fsck still finds nothing.
+fn kernel_goes_on(random: &mut Random, image: &Path, root: &judge::Partition, tree: &Tree) {
+    if !tools::is_root() {
+        tools::say("the kernel needs the right to mount to go on with it");
+        return;
+    }
+    let Some(mount) = judge::Mount::read_write(image, root) else {
+        return;
+    };
+    // A full file system is no fault here.
+    let host = |path: &str| mount.dir.join(path.trim_start_matches('/'));
+    let (files, dirs) = (tree.names('f'), tree.names('d'));
+    for i in 0..40 {
+        let file = &files[random.below(files.len() as u64) as usize];
+        let dir = &dirs[random.below(dirs.len() as u64) as usize];
+        let len = random.below(50_000) as usize;
+        let bytes = random.bytes(len);
+        let _ = std::fs::write(host(dir).join(format!("kernel-{i}")), &bytes);
+        let _ = match i % 2 {
+            0 => std::fs::remove_file(host(file)),
+            _ => std::fs::File::options()
+                .append(true)
+                .open(host(file))
+                .and_then(|mut f| std::io::Write::write_all(&mut f, &bytes)),
+        };
+    }
+    drop(mount);
+    judge::e2fsck(image, root);
 }
 
 fn show(edits: &[Edit]) -> String {

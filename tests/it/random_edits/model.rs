@@ -5,22 +5,22 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use ceil_img::plan::{Attributes, Op, Xattr};
+use ceil_img::plan::{Attributes, Xattr};
 use ceil_img::values::{Digest, ImagePath, Timestamp, VolumeName};
 
 use crate::support::judge::{Content, Entry};
 
 const TYPE: u32 = 0o170_000;
-const DIR: u32 = 0o040_000;
-const FILE: u32 = 0o100_000;
-const LINK: u32 = 0o120_000;
+pub(super) const DIR: u32 = 0o040_000;
+pub(super) const FILE: u32 = 0o100_000;
+pub(super) const LINK: u32 = 0o120_000;
 const ACCESS_ACL: &[u8] = b"system.posix_acl_access";
 
 /// What a node holds.
 #[derive(Debug, Clone)]
-enum Body {
+pub(super) enum Body {
     /// A file of the base: its name there, its length and its digest.
     Known(PathBuf, u64, Digest),
     Bytes(Vec<u8>),
@@ -29,22 +29,22 @@ enum Body {
 }
 
 #[derive(Debug, Clone)]
-struct Node {
-    mode: u32,
-    uid: u32,
-    gid: u32,
-    mtime: (i64, i64),
-    rdev: u64,
-    body: Body,
-    xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+pub(super) struct Node {
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) mtime: (i64, i64),
+    pub(super) rdev: u64,
+    pub(super) body: Body,
+    pub(super) xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// Names, and the nodes that they stand for.
 #[derive(Clone)]
 pub struct Tree {
-    names: BTreeMap<Vec<u8>, usize>,
-    nodes: Vec<Node>,
-    now: (i64, i64),
+    pub(super) names: BTreeMap<Vec<u8>, usize>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) now: (i64, i64),
     /// Where the FAT is mounted: what is below is hidden.
     mount: String,
 }
@@ -52,14 +52,14 @@ pub struct Tree {
 /// Reads a file of the base, for those that are appended to.
 pub type ReadBase<'a> = &'a dyn Fn(&str) -> Vec<u8>;
 
-fn parent(path: &[u8]) -> &[u8] {
+pub(super) fn parent(path: &[u8]) -> &[u8] {
     match path.iter().rposition(|b| *b == b'/') {
         Some(0) | None => b"/",
         Some(end) => &path[..end],
     }
 }
 
-fn below(path: &[u8], dir: &[u8]) -> bool {
+pub(super) fn below(path: &[u8], dir: &[u8]) -> bool {
     dir == b"/"
         || path
             .strip_prefix(dir)
@@ -164,11 +164,11 @@ impl Tree {
             .collect()
     }
 
-    fn kind(&self, path: &[u8]) -> Option<u32> {
+    pub(super) fn kind(&self, path: &[u8]) -> Option<u32> {
         self.names.get(path).map(|id| self.nodes[*id].mode & TYPE)
     }
 
-    fn node(&mut self, path: &[u8]) -> &mut Node {
+    pub(super) fn node(&mut self, path: &[u8]) -> &mut Node {
         let id = self.names[path];
         &mut self.nodes[id]
     }
@@ -224,7 +224,7 @@ impl Tree {
         (at.volume.is_none() && !rest.is_empty()).then(|| (VolumeName::Boot, rest.to_vec()))
     }
 
-    fn on_root(&self, at: &ImagePath, last: bool) -> Option<Vec<u8>> {
+    pub(super) fn on_root(&self, at: &ImagePath, last: bool) -> Option<Vec<u8>> {
         match self.place(at, last)? {
             (VolumeName::Root, path) => Some(path),
             (VolumeName::Boot, _) => None,
@@ -232,7 +232,7 @@ impl Tree {
     }
 
     /// Whether a name may come or go here: the parents are directories, or can be made.
-    fn free(&self, path: &[u8]) -> Option<()> {
+    pub(super) fn free(&self, path: &[u8]) -> Option<()> {
         let mut up = parent(path);
         while self.kind(up).is_none() {
             up = parent(up);
@@ -243,12 +243,12 @@ impl Tree {
     }
 
     /// Whether a name may go: nothing that the system, the FAT's mount point or `lost+found` hangs on.
-    fn movable(&self, path: &[u8]) -> Option<()> {
+    pub(super) fn movable(&self, path: &[u8]) -> Option<()> {
         let kept = [self.mount.as_bytes(), b"/etc/fstab", b"/lost+found"];
         kept.iter().all(|k| !below(k, path)).then_some(())
     }
 
-    fn make_parents(&mut self, path: &[u8]) {
+    pub(super) fn make_parents(&mut self, path: &[u8]) {
         let up = parent(path).to_vec();
         if self.kind(&up).is_none() {
             self.make_parents(&up);
@@ -256,7 +256,7 @@ impl Tree {
         }
     }
 
-    fn add(&mut self, path: &[u8], mode: u32, body: Body, given: &Attributes) {
+    pub(super) fn add(&mut self, path: &[u8], mode: u32, body: Body, given: &Attributes) {
         let now = self.now;
         self.node(parent(path)).mtime = now;
         self.names.insert(path.to_vec(), self.nodes.len());
@@ -272,7 +272,7 @@ impl Tree {
         self.give(path, given);
     }
 
-    fn give(&mut self, path: &[u8], given: &Attributes) {
+    pub(super) fn give(&mut self, path: &[u8], given: &Attributes) {
         let node = self.node(path);
         if let Some(mode) = given.mode {
             node.mode = node.mode & TYPE | u32::from(mode.0);
@@ -288,7 +288,7 @@ impl Tree {
         }
     }
 
-    fn set_xattrs(&mut self, path: &[u8], xattrs: &[Xattr]) {
+    pub(super) fn set_xattrs(&mut self, path: &[u8], xattrs: &[Xattr]) {
         let node = self.node(path);
         for Xattr { name, value } in xattrs {
             match value {
@@ -298,188 +298,10 @@ impl Tree {
         }
     }
 
-    fn drop_name(&mut self, path: &[u8]) {
+    pub(super) fn drop_name(&mut self, path: &[u8]) {
         self.names.retain(|name, _| !below(name, path));
         let now = self.now;
         self.node(parent(path)).mtime = now;
-    }
-
-    /// Does what one edit says, or nothing and answers `None` when the edit has no place here: it would be refused,
-    /// or is about the FAT.
-    pub fn apply(&mut self, op: &Op, read: ReadBase<'_>) -> Option<()> {
-        match op {
-            Op::Put {
-                at,
-                content,
-                attributes,
-                xattrs,
-                ..
-            } => {
-                let path = self.on_root(at, false)?;
-                let bytes = bytes_of(content);
-                match self.kind(&path) {
-                    Some(FILE) => {
-                        let now = self.now;
-                        let node = self.node(&path);
-                        node.body = Body::Bytes(bytes);
-                        node.mtime = now;
-                        self.give(&path, attributes);
-                    }
-                    Some(LINK) => {
-                        self.drop_name(&path);
-                        self.add(&path, FILE | 0o644, Body::Bytes(bytes), attributes);
-                    }
-                    Some(_) => return None,
-                    None => {
-                        self.free(&path)?;
-                        self.make_parents(&path);
-                        self.add(&path, FILE | 0o644, Body::Bytes(bytes), attributes);
-                    }
-                }
-                self.set_xattrs(&path, xattrs);
-            }
-            Op::Dir { at, attributes } => {
-                let path = self.on_root(at, false)?;
-                let path = match self.kind(&path) {
-                    Some(LINK) => self
-                        .on_root(at, true)
-                        .filter(|real| self.kind(real) == Some(DIR))?,
-                    _ => path,
-                };
-                match self.kind(&path) {
-                    Some(DIR) => self.give(&path, attributes),
-                    Some(_) => return None,
-                    None => {
-                        self.free(&path)?;
-                        self.make_parents(&path);
-                        self.add(&path, DIR | 0o755, Body::Other, attributes);
-                    }
-                }
-            }
-            Op::Symlink { at, to, attributes } => {
-                let path = self.on_root(at, false)?;
-                let body = Body::Target(to.clone().into_bytes());
-                match self.kind(&path) {
-                    Some(LINK) => {
-                        let old = self.node(&path).clone();
-                        self.drop_name(&path);
-                        self.add(&path, old.mode, body, attributes);
-                        if attributes.owner.is_none() {
-                            let node = self.node(&path);
-                            (node.uid, node.gid) = (old.uid, old.gid);
-                        }
-                    }
-                    Some(_) => return None,
-                    None => {
-                        self.free(&path)?;
-                        self.make_parents(&path);
-                        self.add(&path, LINK | 0o777, body, attributes);
-                    }
-                }
-            }
-            Op::Hardlink { at, to } => {
-                let existing = self.on_root(to, false)?;
-                let path = self.on_root(at, false)?;
-                self.kind(&existing).filter(|kind| *kind != DIR)?;
-                self.free(&path)?;
-                self.make_parents(&path);
-                self.names.insert(path.clone(), self.names[&existing]);
-                let now = self.now;
-                self.node(parent(&path)).mtime = now;
-            }
-            Op::Rename { from, to } => {
-                let old = self.on_root(from, false)?;
-                let new = self.on_root(to, false)?;
-                self.kind(&old)?;
-                self.movable(&old)?;
-                self.free(&new)?;
-                if below(&new, &old) {
-                    return None;
-                }
-                self.make_parents(&new);
-                let moved: Vec<(Vec<u8>, usize)> = self
-                    .names
-                    .iter()
-                    .filter(|(name, _)| below(name, &old))
-                    .map(|(name, id)| (name.clone(), *id))
-                    .collect();
-                self.drop_name(&old);
-                for (name, id) in moved {
-                    self.names.insert([&new[..], &name[old.len()..]].concat(), id);
-                }
-                let now = self.now;
-                self.node(parent(&new)).mtime = now;
-            }
-            Op::Append { at, content } => {
-                let path = self.on_root(at, true)?;
-                self.kind(&path).filter(|kind| *kind == FILE)?;
-                let id = self.names[&path];
-                let mut bytes = match &self.nodes[id].body {
-                    Body::Bytes(bytes) => bytes.clone(),
-                    Body::Known(name, ..) => read(name.to_str()?),
-                    _ => return None,
-                };
-                bytes.extend(bytes_of(content));
-                self.nodes[id].body = Body::Bytes(bytes);
-                self.nodes[id].mtime = self.now;
-            }
-            Op::Remove { at, recursive, .. } => {
-                let path = self.on_root(at, false)?;
-                let kind = self.kind(&path)?;
-                self.movable(&path)?;
-                if kind == DIR && !recursive {
-                    let first = [&path[..], b"/"].concat();
-                    let next = self.names.range(first.clone()..).next();
-                    if next.is_some_and(|(name, _)| name.starts_with(&first)) {
-                        return None;
-                    }
-                }
-                self.drop_name(&path);
-            }
-            Op::Chmod { at, mode } => self.set(
-                at,
-                &Attributes {
-                    mode: Some(*mode),
-                    ..Attributes::default()
-                },
-            )?,
-            Op::Chown { at, owner } => self.set(
-                at,
-                &Attributes {
-                    owner: Some(*owner),
-                    ..Attributes::default()
-                },
-            )?,
-            Op::Mtime { at, mtime } => self.set(
-                at,
-                &Attributes {
-                    mtime: Some(*mtime),
-                    ..Attributes::default()
-                },
-            )?,
-            Op::Xattrs { at, xattrs } => {
-                let path = self.on_root(at, true)?;
-                self.kind(&path).filter(|kind| matches!(*kind, DIR | FILE))?;
-                self.set_xattrs(&path, xattrs);
-            }
-            Op::Grow { .. } => {}
-            Op::KernelArgs { .. } | Op::ConfigTxt { .. } | Op::Fstab { .. } => return None,
-        }
-        Some(())
-    }
-
-    fn set(&mut self, at: &ImagePath, given: &Attributes) -> Option<()> {
-        let path = self.on_root(at, true)?;
-        self.kind(&path)?;
-        self.give(&path, given);
-        Some(())
-    }
-}
-
-pub fn bytes_of(content: &ceil_img::plan::Content) -> Vec<u8> {
-    match content {
-        ceil_img::plan::Content::Inline { bytes, .. } => bytes.to_vec(),
-        ceil_img::plan::Content::File { path, .. } => std::fs::read(Path::new(path)).unwrap(),
     }
 }
 

@@ -390,9 +390,14 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let said = tools::output(tools::command("umount").arg(&self.dir));
-        if !said.status.success() {
+        // A program that another thread is just starting may hold our files for a moment.
+        for _ in 0..100 {
+            let said = tools::output(tools::command("umount").arg(&self.dir));
+            if said.status.success() {
+                return;
+            }
             eprintln!("umount {:?}: {}", self.dir, String::from_utf8_lossy(&said.stderr));
+            std::thread::sleep(std::time::Duration::from_millis(50));
         }
     }
 }
