@@ -1,7 +1,45 @@
-//! ceil-img builds SD-card images for Raspberry Pi Kubernetes clusters.
+//! ceil-img builds SD-card images for Raspberry Pi Kubernetes clusters: no root, no mount, no loop device.
 //!
-//! Data flows one way: `cluster.yaml` and profiles → [`spec`] → [`plan`] → [`fetch`] → [`disk`] (the image, a
-//! copy-on-write overlay over an untouched base) → [`edit`] → [`emit`].
+//! Data flows one way, and each arrow is a room or two:
+//!
+//! ```text
+//! cluster.yaml, profiles ─ inputs, spec ─▶ ClusterSpec ─ planner ─▶ NodePlan ─ fetch ─▶ a verified base
+//!     ─ disk, image ─▶ an overlay over it ─ base_os, edit ─▶ the finished image ─ emit ─▶ files
+//! ```
+//!
+//! | room | knows |
+//! | --- | --- |
+//! | [`values`], [`report`] | small checked values; progress that is told, not drawn |
+//! | [`spec`], [`catalog`], [`inputs`], [`template`] | what the user wants, what exists, how it is read |
+//! | [`plan`], [`planner`] | what will be done, as data; how that is decided, without touching anything |
+//! | [`fetch`] | downloads, digests, packings, the cache |
+//! | [`disk`], [`fs`], [`image`] | block access and the overlay; tables; ext4 and FAT in place |
+//! | [`base_os`], [`amend`], [`edit`] | what a base is and how it takes its identity; texts; edits carried out |
+//! | [`bmap`], [`emit`], [`diff`] | block maps, outputs that appear complete, what differs between two images |
+//! | [`demo`] | a small base made on the spot |
+//! | [`cli`] | everything, and nothing names it |
+//!
+//! The image is a copy-on-write [`Overlay`](disk::Overlay) over a base that is never written, so an edit costs only
+//! what it changes:
+//!
+//! ```
+//! use ceil_img::disk::{Bytes, Source};
+//! use ceil_img::fs::Attrs;
+//! use ceil_img::image::Image;
+//! use ceil_img::values::VolumeName;
+//!
+//! let base: std::sync::Arc<dyn Source> = ceil_img::demo::image()?;
+//! let mut image = Image::open(base)?;
+//! let motd = Bytes::shared(b"hello\n");
+//! image
+//!     .volume_mut(VolumeName::Root)?
+//!     .put_file(b"/etc/motd", &motd, false, &Attrs::default())?;
+//! image.commit()?;
+//!
+//! let changed: u64 = image.overlay.spans().iter().map(|(_, span)| span.len).sum();
+//! assert!(changed < 100_000, "a small edit changes a few blocks");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![cfg_attr(
     test,
