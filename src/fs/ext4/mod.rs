@@ -3,7 +3,7 @@
 //! Changes are collected: metadata as blocks in memory, file content as references, directories as sorted maps.
 //! [`Volume::commit`](super::Volume::commit) lays the directories out and writes everything in one go. The journal
 //! is neither replayed nor written to; a file system that is not clean, or has a feature not in the allow-list, is
-//! refused. [`format`] makes an empty file system, [`check`](fn@check) compares every structure of one with the others.
+//! refused. [`format`](fn@format) makes an empty file system, [`check`](fn@check) compares every structure of one with the others.
 //!
 //! New nodes do not inherit a default ACL of their directory: their mode is what the caller says.
 
