@@ -16,7 +16,7 @@
 //! | [`disk`], [`fs`], [`image`] | block access and the overlay; tables; ext4 and FAT in place |
 //! | [`base_os`], [`amend`], [`edit`] | what a base is and how it takes its identity; texts; edits carried out |
 //! | [`bmap`], [`emit`], [`diff`] | block maps, outputs that appear complete, what differs between two images |
-//! | [`demo`] | a small base made on the spot |
+//! | [`demo`], [`sys`] | a small base made on the spot; what the system does for files |
 //! | [`cli`] | everything, and nothing names it |
 //!
 //! The image is a copy-on-write [`Overlay`](disk::Overlay) over a base that is never written, so an edit costs only
@@ -67,5 +67,6 @@ pub mod plan;
 pub mod planner;
 pub mod report;
 pub mod spec;
+pub mod sys;
 pub mod template;
 pub mod values;

@@ -16,15 +16,13 @@ use crate::bmap::{BLOCK, Bmap, BmapRange};
 use crate::disk::{BlockIo, Fill, Overlay, Source};
 use crate::plan::OutputFormat;
 use crate::report::{Event, Reporter, Step};
+use crate::sys::FlushBehind;
 use crate::values::{Digest, DigestKind, Hasher};
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
 /// Chunks on their way to each consumer; together with the readers this bounds the memory to a few MiB.
 const QUEUE: usize = 4;
-
-/// Bytes after which written data is sent to the disk.
-const FLUSH_EVERY: usize = 64 << 20;
 
 /// What is to be written.
 #[derive(Clone, Copy)]
@@ -85,19 +83,15 @@ pub fn emit(request: &Request<'_>, output: &Output) -> Result<Emitted, EmitError
     let result = thread::scope(|scope| {
         let hash = scope.spawn(move || hash_all(&hash_in));
         let used = request.used;
-        let (to_flush, flush_in) = sync_channel::<()>(1);
-        let flush = scope.spawn(move || flush_in.iter().try_for_each(|()| file.sync_data()));
-        let write = scope.spawn(move || write_all(&write_in, file, request.format, len, used, &to_flush));
+        let flush = FlushBehind::start(scope, file);
+        let write = scope.spawn(move || write_all(&write_in, file, request.format, len, used, flush));
         let read = read_all(request, len, output.target(), &[&to_hash, &to_write]);
         drop((to_hash, to_write));
         // The threads end when their channel does; a panic in one is a defect and goes on here.
         let hash = hash.join().unwrap_or_else(|e| std::panic::resume_unwind(e));
         let write = write.join().unwrap_or_else(|e| std::panic::resume_unwind(e));
-        let flush = flush.join().unwrap_or_else(|e| std::panic::resume_unwind(e));
         // A failed writer hangs up, which the reader sees as a closed channel: the writer's reason counts.
         let ranges = write.map_err(|e| output.error(e))?;
-        // The system tells of a failed write-back once; it must not get lost here.
-        flush.map_err(|e| output.error(e))?;
         read?;
         // A packer may work for seconds after the last byte was read.
         if request.cancel.load(Ordering::Relaxed) {
@@ -223,10 +217,9 @@ fn write_all(
     format: OutputFormat,
     len: u64,
     used: &[Range<u64>],
-    to_flush: &SyncSender<()>,
+    mut flush: FlushBehind<'_>,
 ) -> io::Result<Vec<BmapRange>> {
     let mut ranges = Ranges::new(used);
-    let mut waiting = 0;
     let mut encoder = Encoder::new(format, file.try_clone()?)?;
     let zeroes = vec![0; CHUNK / 4];
     for piece in pieces {
@@ -237,13 +230,7 @@ fn write_all(
                     None => write_sparse(file, at, &bytes)?,
                 }
                 ranges.take(at, &bytes);
-                // The disk works while the rest is being read, instead of all at the end. A flush that is still
-                // under way covers these bytes too, or the next one will.
-                waiting += bytes.len();
-                if waiting >= FLUSH_EVERY {
-                    waiting = 0;
-                    let _ = to_flush.try_send(());
-                }
+                flush.wrote(bytes.len());
             }
             Piece::Zeroes(range) => {
                 let mut at = range.start;
@@ -264,6 +251,7 @@ fn write_all(
         Some(encoder) => encoder.finish()?,
         None => file.set_len(len)?,
     }
+    flush.finish()?;
     Ok(ranges.finish())
 }
 

@@ -113,7 +113,7 @@ impl FetchOptions {
             patience: Patience::default(),
             cancel: Arc::new(AtomicBool::new(false)),
             threads: 0,
-            decode_memory: ByteSize(32 * ByteSize::MIB),
+            decode_memory: ByteSize(40 * ByteSize::MIB),
             max_raw: intake::DEFAULT_MAX_RAW,
             keep_downloads: false,
         }

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::unpack::{SNIFF_LEN, image_problem, read_full};
+use crate::sys::FlushBehind;
 use crate::values::{Digest, DigestKind, Hasher};
 
 /// Size of one buffer, and how many are on their way at most: 2 MiB in all.
@@ -49,7 +50,8 @@ pub(super) fn pour(input: &mut dyn Read, file: &File, options: PourOptions<'_>) 
     std::thread::scope(|scope| {
         let (full_send, full) = sync_channel::<(Vec<u8>, usize)>(CHUNKS);
         let (empty_send, empty) = sync_channel::<Vec<u8>>(CHUNKS);
-        let writer = scope.spawn(move || drain(full, empty_send, file, options.also));
+        let flush = FlushBehind::start(scope, file);
+        let writer = scope.spawn(move || drain(full, empty_send, file, options.also, flush));
         let read = feed(input, full_send, &empty, options);
         let written = writer
             .join()
@@ -102,6 +104,7 @@ fn drain(
     empty: SyncSender<Vec<u8>>,
     file: &File,
     also: &[DigestKind],
+    mut flush: FlushBehind<'_>,
 ) -> io::Result<Poured> {
     let mut hashers = vec![Hasher::new(DigestKind::Sha256)];
     hashers.extend(
@@ -116,11 +119,13 @@ fn drain(
             hasher.update(data);
         }
         write_sparse(file, len, data)?;
+        flush.wrote(n);
         len += n as u64;
         // The reader may be gone already; the buffer is then of no use to anyone.
         let _ = empty.try_send(buf);
     }
     file.set_len(len)?;
+    flush.finish()?;
     Ok(Poured {
         digests: hashers.into_iter().map(Hasher::finish).collect(),
         len,

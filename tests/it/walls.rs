@@ -36,10 +36,10 @@ const WALLS: &[(&str, &[&str])] = &[
             "amend", "plan", "disk", "fs", "image", "base_os", "report", "values",
         ],
     ),
-    ("fetch", &["plan", "catalog", "disk", "report", "values"]),
+    ("fetch", &["plan", "catalog", "disk", "sys", "report", "values"]),
     (
         "emit",
-        &["plan", "disk", "fs", "image", "bmap", "report", "values"],
+        &["plan", "disk", "fs", "image", "bmap", "sys", "report", "values"],
     ),
     ("flash", &["disk", "bmap", "sys", "report", "values"]),
 ];

@@ -1,0 +1,50 @@
+//! What the system does for files and, later, devices. This room knows the operating system and nothing of ours.
+
+use std::fs::File;
+use std::io;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{Scope, ScopedJoinHandle};
+
+/// Bytes after which written data is sent to the disk.
+const FLUSH_EVERY: usize = 64 << 20;
+
+/// Sends what is being written to the disk while more is written, so that the sync at the end finds little to do.
+#[derive(Debug)]
+pub struct FlushBehind<'scope> {
+    wake: SyncSender<()>,
+    thread: ScopedJoinHandle<'scope, io::Result<()>>,
+    waiting: usize,
+}
+
+impl<'scope> FlushBehind<'scope> {
+    /// Begins with nothing to flush.
+    pub fn start<'env>(scope: &'scope Scope<'scope, 'env>, file: &'env File) -> Self {
+        let (wake, woken) = sync_channel::<()>(1);
+        Self {
+            wake,
+            thread: scope.spawn(move || woken.iter().try_for_each(|()| file.sync_data())),
+            waiting: 0,
+        }
+    }
+
+    /// Counts written bytes; now and then they are sent off.
+    pub fn wrote(&mut self, bytes: usize) {
+        self.waiting += bytes;
+        if self.waiting >= FLUSH_EVERY {
+            self.waiting = 0;
+            // A flush that is still under way covers these bytes too, or the next one will.
+            let _ = self.wake.try_send(());
+        }
+    }
+
+    /// Waits for the flush that is under way.
+    ///
+    /// # Errors
+    /// Writing back failed. The system tells of that once, so it must not get lost.
+    pub fn finish(self) -> io::Result<()> {
+        drop(self.wake);
+        self.thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
