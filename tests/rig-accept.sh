@@ -74,7 +74,15 @@ while read -r start sectors type; do
 done < <(sfdisk -d "$image" | sed -n 's/.*start= *\([0-9]*\), size= *\([0-9]*\), type=\([0-9a-f]*\).*/\1 \2 \3/p')
 
 if [ "${SKIP_BOOT:-0}" != 1 ]; then
-  BOOT_CARD=4G "$here/tests/boot-qemu.sh" "$image" "$hostname" 'cat /etc/motd' | tee "$work/booted"
+  # The kernel grows the mounted file system to the whole card, on top of the growth made here.
+  # shellcheck disable=SC2016
+  BOOT_CARD=4G "$here/tests/boot-qemu.sh" "$image" "$hostname" 'cat /etc/motd' \
+    'echo root has $(df -m --output=size / | tail -n 1) MiB' | tee "$work/booted"
   grep -q 'made by ceil-img' "$work/booted"
+  size=$(sed -n 's/^root has *\([0-9]*\) MiB.*/\1/p' "$work/booted")
+  [ "${size:-0}" -ge 3500 ] || {
+    echo "rig-accept: the root file system has ${size:-no} MiB on a card of 4 GiB" >&2
+    exit 1
+  }
 fi
 echo "rig-accept: ok"
