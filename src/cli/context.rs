@@ -55,6 +55,8 @@ pub struct Base {
     pub download_digest: Option<Digest>,
     /// How far it can be trusted.
     pub verified: ChecksumState,
+    /// Whether nothing had to be fetched or unpacked.
+    pub from_cache: bool,
     /// Name for the manifest: a catalog name, a URL or a file name.
     pub name: String,
 }
@@ -211,6 +213,7 @@ impl Context {
             raw_len: cached.raw_len,
             download_digest: cached.download_digest.clone().filter(|d| *d != cached.raw_digest),
             verified: cached.verified,
+            from_cache: cached.from_cache,
             name,
         })
     }
@@ -297,6 +300,7 @@ fn demo_base() -> Result<Base, Failure> {
         raw_len,
         download_digest: None,
         verified: ChecksumState::PinnedCrossChecked,
+        from_cache: false,
         name: "demo".to_owned(),
     })
 }

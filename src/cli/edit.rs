@@ -45,6 +45,7 @@ pub fn edit(context: &Context, args: &args::Edit) -> Result<Outcome, Failure> {
         raw_digest: Digest::sha256(b""),
         download_digest: None,
         verified: ChecksumState::None,
+        from_cache: false,
         name: args.image.display().to_string(),
     };
     let subject = target.display().to_string();

@@ -212,13 +212,19 @@ pub fn fetch(context: &Context, args: &args::Fetch) -> Result<Outcome, Failure> 
             message::json(&json!({
                 "event": "fetched", "base": here.name, "raw_digest": here.raw_digest, "size": here.raw_len,
                 "download_digest": here.download_digest, "verified": here.verified,
+                "from_cache": here.from_cache,
             }))?;
         } else {
             message::line(&format!(
-                "{}  {}  {}",
+                "{}  {}  {}{}",
                 here.raw_digest.hex(),
                 here.verified,
-                here.name
+                here.name,
+                if here.from_cache {
+                    "  (was in the cache)"
+                } else {
+                    ""
+                }
             ))?;
         }
     }

@@ -15,6 +15,7 @@ mod bad_base;
 mod bad_edits;
 mod bad_host;
 mod bases;
+mod cached;
 mod commands;
 mod determinism;
 mod diff;
