@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +11,11 @@ use std::thread;
 
 use super::compress::Encoder;
 use super::{EmitError, Output};
-use crate::bmap::{BLOCK, Bmap, BmapRange};
+use crate::bmap::{Bmap, BmapRange};
 use crate::disk::{BlockIo, Fill, Overlay, Source};
 use crate::plan::OutputFormat;
 use crate::report::{Event, Reporter, Step};
-use crate::sys::FlushBehind;
+use crate::sys::{FlushBehind, write_sparse};
 use crate::values::{Digest, DigestKind, Hasher};
 
 /// Bytes read at a time.
@@ -29,7 +28,7 @@ const QUEUE: usize = 4;
 pub struct Request<'a> {
     /// The finished image.
     pub overlay: &'a Overlay,
-    /// Ranges that matter, from [`crate::image::Image::used_ranges`] with [`BLOCK`].
+    /// Ranges that matter, from [`crate::image::Image::used_ranges`] with [`crate::bmap::BLOCK`].
     pub used: &'a [Range<u64>],
     /// How.
     pub format: OutputFormat,
@@ -253,30 +252,6 @@ fn write_all(
     }
     flush.finish()?;
     Ok(ranges.finish())
-}
-
-/// Writes the runs of blocks that are not all zeroes; the rest stays a hole.
-fn write_sparse(file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
-    // Comparing with a block of zeroes is a memcmp; a loop with an early exit would not be vectorised.
-    const ZEROES: [u8; BLOCK as usize] = [0; BLOCK as usize];
-    let is_zero = |block: &[u8]| block == &ZEROES[..block.len()];
-    let mut run: Option<usize> = None;
-    let mut offset = 0;
-    for block in bytes.chunks(BLOCK as usize) {
-        match (is_zero(block), run) {
-            (false, None) => run = Some(offset),
-            (true, Some(start)) => {
-                file.write_all_at(&bytes[start..offset], at + start as u64)?;
-                run = None;
-            }
-            _ => {}
-        }
-        offset += block.len();
-    }
-    if let Some(start) = run {
-        file.write_all_at(&bytes[start..], at + start as u64)?;
-    }
-    Ok(())
 }
 
 /// Hashes the ranges that matter while the image passes by.

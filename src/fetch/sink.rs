@@ -2,19 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::unpack::{SNIFF_LEN, image_problem, read_full};
-use crate::sys::FlushBehind;
+use crate::sys::{FlushBehind, write_sparse};
 use crate::values::{Digest, DigestKind, Hasher};
 
 /// Size of one buffer, and how many are on their way at most: 2 MiB in all.
 const CHUNK: usize = 256 << 10;
 const CHUNKS: usize = 8;
-/// Runs of zeroes are recognised in blocks of this size, the block size of common host file systems.
-const BLOCK: usize = 4096;
-static ZEROES: [u8; BLOCK] = [0; BLOCK];
 
 /// What came through.
 #[derive(Debug)]
@@ -130,26 +126,6 @@ fn drain(
         digests: hashers.into_iter().map(Hasher::finish).collect(),
         len,
     })
-}
-
-/// Writes the runs of blocks that hold anything but zeroes.
-fn write_sparse(file: &File, offset: u64, data: &[u8]) -> io::Result<()> {
-    let mut start = 0;
-    let mut at = 0;
-    while at < data.len() {
-        let end = (at + BLOCK).min(data.len());
-        if data[at..end] == ZEROES[..end - at] {
-            if start < at {
-                file.write_all_at(&data[start..at], offset + start as u64)?;
-            }
-            start = end;
-        }
-        at = end;
-    }
-    if start < data.len() {
-        file.write_all_at(&data[start..], offset + start as u64)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,11 +2,41 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
 /// Bytes after which written data is sent to the disk.
 const FLUSH_EVERY: usize = 64 << 20;
+
+/// Runs of zeroes are recognised in blocks of this size, the block size of common host file systems.
+const BLOCK: usize = 4096;
+
+/// Writes the runs of blocks that are not all zeroes; the rest of an empty file stays a hole.
+///
+/// # Errors
+/// Writing failed.
+pub fn write_sparse(file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
+    // Comparing with a block of zeroes is a memcmp; a loop with an early exit would not be vectorised.
+    static ZEROES: [u8; BLOCK] = [0; BLOCK];
+    let mut run: Option<usize> = None;
+    let mut offset = 0;
+    for block in bytes.chunks(BLOCK) {
+        match (block == &ZEROES[..block.len()], run) {
+            (false, None) => run = Some(offset),
+            (true, Some(start)) => {
+                file.write_all_at(&bytes[start..offset], at + start as u64)?;
+                run = None;
+            }
+            _ => {}
+        }
+        offset += block.len();
+    }
+    if let Some(start) = run {
+        file.write_all_at(&bytes[start..], at + start as u64)?;
+    }
+    Ok(())
+}
 
 /// Sends what is being written to the disk while more is written, so that the sync at the end finds little to do.
 #[derive(Debug)]
