@@ -25,7 +25,7 @@ impl Source for Long {
     }
 }
 
-fn long(len: u64) -> Arc<dyn Source> {
+pub(super) fn long(len: u64) -> Arc<dyn Source> {
     Arc::new(Long(len))
 }
 

@@ -4,7 +4,7 @@ use super::model::Model;
 use super::support::*;
 use crate::fs::{Attrs, FsError, Volume};
 
-const NOW: i64 = 1_700_000_000;
+pub(super) const NOW: i64 = 1_700_000_000;
 
 /// An editor and the model of it, side by side.
 pub(super) struct Both {
@@ -13,12 +13,12 @@ pub(super) struct Both {
 }
 
 impl Both {
-    fn put(&mut self, path: &[u8], content: &[u8], sparse: bool, attrs: &Attrs) {
+    pub(super) fn put(&mut self, path: &[u8], content: &[u8], sparse: bool, attrs: &Attrs) {
         self.fs.put_file(path, &source(content), sparse, attrs).unwrap();
         self.model.put(path, content, attrs);
     }
 
-    fn append(&mut self, path: &[u8], content: &[u8]) {
+    pub(super) fn append(&mut self, path: &[u8], content: &[u8]) {
         let attrs = Attrs {
             now: at(NOW + 9),
             ..Attrs::default()
@@ -32,12 +32,12 @@ impl Both {
         self.model.make_dir(path, &attrs(0o755, NOW));
     }
 
-    fn xattr(&mut self, path: &[u8], name: &[u8], value: Option<&[u8]>) {
+    pub(super) fn xattr(&mut self, path: &[u8], name: &[u8], value: Option<&[u8]>) {
         self.fs.set_xattr(path, name, value, at(NOW)).unwrap();
         self.model.set_xattr(path, name, value);
     }
 
-    fn remove(&mut self, path: &[u8]) {
+    pub(super) fn remove(&mut self, path: &[u8]) {
         self.fs.remove(path, true, at(NOW + 7)).unwrap();
         self.model.remove(path, at(NOW + 7));
     }
@@ -84,15 +84,30 @@ pub(super) fn fill(root: &std::path::Path) {
     sparse.set_len(123_456).unwrap();
 }
 
-pub(super) fn operations(both: &mut Both, short_times: bool) {
+/// How much of everything [`operations`] makes.
+pub(super) struct Scale {
+    pub(super) files: u64,
+    /// Bytes of the one large file.
+    pub(super) big: usize,
+    /// Lengths of symlink targets beside those around the limit of a fast symlink.
+    pub(super) links: &'static [usize],
+}
+
+const SMALL: Scale = Scale {
+    files: 300,
+    big: 9 << 20,
+    links: &[200, 900],
+};
+
+pub(super) fn operations(both: &mut Both, short_times: bool, scale: &Scale) {
     let mut random = Random(42);
     for d in 0..18 {
         both.dir(format!("/d{d}").as_bytes());
     }
     both.dir(b"/d1/deep");
     both.dir(b"/d1/deep/er");
-    for f in 0..300u64 {
-        let content = random.bytes((f * 67) as usize);
+    for f in 0..scale.files {
+        let content = random.bytes((f * 67 % 20_001) as usize);
         let a = Attrs {
             mode: Some([0o644, 0o4755, 0o1777, 0o600][f as usize % 4]),
             owner: Some((if f % 5 == 0 { 165_536 } else { 0 }, f as u32)),
@@ -108,14 +123,14 @@ pub(super) fn operations(both: &mut Both, short_times: bool) {
         };
         both.put(format!("/d{}/file{f}", f % 18).as_bytes(), &content, false, &a);
     }
-    let big = random.bytes(9 << 20);
+    let big = random.bytes(scale.big);
     both.put(b"/d2/big", &big, false, &attrs(0o644, NOW));
     let mut holes = vec![0; 3_000_000];
     holes[1_000_000..1_000_100].fill(7);
     holes[2_999_999] = 1;
     both.put(b"/d2/holes", &holes, true, &attrs(0o644, NOW));
     both.put(b"/d2/nothing", &[0; 50_000], true, &attrs(0o644, NOW));
-    for len in [1, 58, 59, 60, 61, 200, 900] {
+    for len in [1, 58, 59, 60, 61].iter().chain(scale.links).copied() {
         let target = vec![b'a' + (len % 26) as u8; len];
         let path = format!("/d3/link{len}").into_bytes();
         both.fs.symlink(&path, &target, &attrs(0o777, NOW)).unwrap();
@@ -222,7 +237,7 @@ pub(super) fn operations(both: &mut Both, short_times: bool) {
     assert!(matches!(fs.stat(b"/d1/../d2"), Err(FsError::Invalid { .. })));
 }
 
-fn edit_old(both: &mut Both) {
+pub(super) fn edit_old(both: &mut Both) {
     let now = Attrs {
         now: at(NOW),
         ..Attrs::default()
@@ -244,7 +259,7 @@ fn edit_old(both: &mut Both) {
 }
 
 /// The kernel writes and deletes in everything that was edited.
-fn kernel_goes_on(root: &std::path::Path) {
+pub(super) fn kernel_goes_on(root: &std::path::Path) {
     use std::fs;
     for entry in fs::read_dir(root).unwrap() {
         let path = entry.unwrap().path();
@@ -274,7 +289,7 @@ fn layout(name: &str) {
     if filled {
         edit_old(&mut both);
     }
-    operations(&mut both, base.short_times);
+    operations(&mut both, base.short_times, &SMALL);
     let mut expected = both.model.view();
     same("before the commit", &expected, &our_view(&both.fs));
     both.fs.commit().unwrap();
@@ -330,7 +345,7 @@ fn real_image() {
     };
     same("our reader of the image", &start, &our_view(&both.fs));
     both.fs.grow(Disk::open(&base.image)).unwrap();
-    operations(&mut both, base.short_times);
+    operations(&mut both, base.short_times, &SMALL);
     both.remove(b"/usr/share");
     both.fs.commit().unwrap();
     base.fsck("the edited image");

@@ -10,4 +10,5 @@ mod matrix;
 mod mkfs;
 mod model;
 mod random;
+mod rows;
 mod support;
