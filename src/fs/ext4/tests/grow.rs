@@ -7,7 +7,7 @@ use super::support::*;
 use crate::fs::{FsError, Volume};
 
 /// Lengthens the image by bytes that are not zero.
-fn lengthen(base: &Base, to: u64) {
+pub(super) fn lengthen(base: &Base, to: u64) {
     let file = File::options().write(true).open(&base.image).unwrap();
     let from = file.metadata().unwrap().len();
     let junk = vec![0xFF; 1 << 20];

@@ -1,10 +1,15 @@
 //! Random operations, compared with a model: what our reader sees before the commit, and what the kernel sees after it.
 //!
-//! `CEIL_EXT4_SEEDS=10000` runs that many sequences over the layouts instead of one for each.
+//! `CEIL_EXT4_SEEDS=10000` runs that many sequences over the layouts instead of two for each: on empty bases, on
+//! bases of many small groups, and on bases that the kernel filled. Half of them grow in the middle.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::model::Model;
 use super::support::*;
-use crate::fs::{Attrs, Volume};
+use crate::fs::{Attrs, FsError, Volume};
 
 const OPS: u64 = 200;
 
@@ -148,17 +153,80 @@ fn step(random: &mut Random, fs: &mut super::super::Ext4, model: &mut Model, sho
     }
 }
 
-fn sequence(seed: u64) {
+/// Several operations that belong together: a directory that gets an index, a file in many pieces, a refusal.
+fn storm(random: &mut Random, fs: &mut super::super::Ext4, model: &mut Model) {
+    let a = attrs(0o644, 1_600_000_000);
+    match random.below(4) {
+        0 => {
+            if let Some(dir) = fresh(random, model) {
+                fs.make_dir(&dir, &a).unwrap();
+                model.make_dir(&dir, &a);
+                for f in 0..100 + random.below(500) {
+                    let path = [&dir[..], format!("/entry number {f}").as_bytes()].concat();
+                    fs.put_file(&path, &source(b""), false, &a).unwrap();
+                    model.put(&path, b"", &a);
+                }
+            }
+        }
+        1 => {
+            // Holes between blocks: more extents than an inode holds.
+            if let Some(path) = fresh(random, model) {
+                let mut bytes = vec![0; 300_000];
+                for block in bytes.chunks_mut(8192).skip(random.below(3) as usize) {
+                    block[0] = 1;
+                }
+                fs.put_file(&path, &source(&bytes), true, &a).unwrap();
+                model.put(&path, &bytes, &a);
+            }
+        }
+        2 => {
+            let dirs = model.all('d');
+            if let Some(dir) = pick(random, &dirs) {
+                fs.remove(&dir, true, a.now).unwrap();
+                model.remove(&dir, a.now);
+            }
+        }
+        _ => {
+            let before = fs.space();
+            let much = super::limits::long(before.free + 5000);
+            if let Some(path) = pick(random, &model.all('f')) {
+                fs.append(&path, &much, &a).unwrap_err();
+            }
+            fs.put_file(b"/too-much", &much, false, &a).unwrap_err();
+            assert_eq!(fs.space(), before, "a refused file left a trace");
+        }
+    }
+}
+
+/// A base that the kernel filled, made once for a layout.
+fn filled(layout: &'static str) -> Option<Base> {
+    static MADE: Mutex<BTreeMap<&str, Option<Base>>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().unwrap();
+    let base = made.entry(layout).or_insert_with(|| {
+        let base = make(layout, 64, &["-N", "8192"])?;
+        let filled = base.mounted("rw", super::matrix::fill);
+        filled.then_some(base)
+    });
+    let base = base.as_ref()?;
+    let copy = make(layout, 8, &[])?;
+    let (from, to) = (base.path(), copy.path());
+    assert_eq!(run("cp", &["--sparse=always", from, to]).unwrap().0, 0);
+    Some(copy)
+}
+
+fn base_of(seed: u64) -> Option<(&'static str, Base)> {
     let layout = LAYOUTS[(seed % LAYOUTS.len() as u64) as usize].0;
-    let Some(base) = make(
-        layout,
-        48,
-        if seed.is_multiple_of(3) {
-            &["-g", "2048"]
-        } else {
-            &[]
-        },
-    ) else {
+    let variant = seed / LAYOUTS.len() as u64;
+    let base = match variant % 4 {
+        0 => make(layout, 48, &["-N", "8192"]),
+        1 => make(layout, 48, &["-N", "8192", "-g", "2048"]),
+        _ => filled(layout).or_else(|| make(layout, 48, &["-N", "8192"])),
+    };
+    Some((layout, base?))
+}
+
+fn sequence(seed: u64) {
+    let Some((layout, base)) = base_of(seed) else {
         return;
     };
     let what = format!("layout {layout}, seed {seed}");
@@ -166,8 +234,11 @@ fn sequence(seed: u64) {
     let mut fs = base.open();
     let mut model = Model::from_view(&our_view(&fs));
     for round in 0..2 {
-        for _ in 0..OPS / 2 {
+        for n in 0..OPS / 2 {
             step(&mut random, &mut fs, &mut model, base.short_times);
+            if n % 25 == 24 {
+                storm(&mut random, &mut fs, &mut model);
+            }
         }
         let expected = model.view();
         same(&what, &expected, &our_view(&fs));
@@ -179,13 +250,39 @@ fn sequence(seed: u64) {
         {
             same(&format!("{what}, the kernel"), &expected, &view);
         }
+        // Every other sequence grows between its halves.
+        if round == 0 && seed.is_multiple_of(2) {
+            super::grow::lengthen(&base, (64 << 20) + random.below(80 << 20));
+            match fs.grow(Disk::open(&base.image)) {
+                Ok(()) => {}
+                Err(FsError::Unsupported(why)) => assert!(why.contains("allow up to"), "{what}: {why}"),
+                Err(e) => panic!("{what}: {e}"),
+            }
+        }
     }
 }
 
 #[test]
 fn sequences() {
     let seeds = std::env::var("CEIL_EXT4_SEEDS").ok().and_then(|n| n.parse().ok());
-    for seed in 0..seeds.unwrap_or(LAYOUTS.len() as u64) {
-        sequence(seed);
-    }
+    let seeds = seeds.unwrap_or(2 * LAYOUTS.len() as u64);
+    let next = AtomicU64::new(0);
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds {
+                return;
+            }
+            if let Err(panic) = std::panic::catch_unwind(|| sequence(seed)) {
+                eprintln!("seed {seed} failed");
+                std::panic::resume_unwind(panic);
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
 }

@@ -23,6 +23,9 @@ const FULL: Scale = Scale {
     ],
 };
 
+/// Files with unwritten extents, behind which `ext4-view` reads the wrong block.
+const PREALLOCATED: [&[u8]; 2] = [b"/old2/prealloc", b"/old2/keepsize"];
+
 fn told(row: &str, layout: &str) {
     eprintln!("| {row} | {layout} | clean |");
 }
@@ -83,14 +86,15 @@ fn other_readers_agree(what: &str, base: &Base, expected: &BTreeMap<Vec<u8>, See
                     done += read;
                 }
                 assert!(bytes == seen.content, "{what} differs");
-                if !late {
+                if !late && !PREALLOCATED.contains(&&name[..]) {
                     assert!(first.read(path).unwrap() == seen.content, "{what} differs");
                 }
             }
             'l' => {
                 symlinks += 1;
                 assert_eq!(second.read_link_ino(number).unwrap(), seen.content, "{what}");
-                if !late {
+                // Nor does it take a target with a part longer than a name can be.
+                if !late && seen.content.len() < 256 {
                     assert_eq!(first.read_link(path).unwrap().as_ref(), seen.content, "{what}");
                 }
             }
