@@ -10,7 +10,7 @@ use std::io;
 
 use serde::Serialize;
 
-use crate::disk::{BlockIo, Source};
+use crate::disk::{BlockIo, PIECE, in_pieces};
 use crate::fs::{FsError, NodeKind, Stat, Volume, show, tree};
 use crate::image::{Image, ImageError};
 use crate::values::{DigestKind, Hasher, VolumeName};
@@ -309,30 +309,11 @@ fn side(volume: &dyn Volume, path: &[u8], stat: &Stat, with_digest: bool) -> Res
     })
 }
 
-/// Pieces in which contents are read.
-const PIECE: usize = 1 << 18;
-
-fn pieces(
-    source: &dyn Source,
-    path: &[u8],
-    mut take: impl FnMut(u64, &[u8]) -> Result<bool, DiffError>,
-) -> Result<(), DiffError> {
-    let mut buf = vec![0; PIECE.min(source.len() as usize)];
-    let mut at = 0;
-    while at < source.len() {
-        let step = (source.len() - at).min(buf.len() as u64) as usize;
-        source
-            .read_at(at, &mut buf[..step])
-            .map_err(|error| DiffError::Read {
-                path: show(path),
-                source: error,
-            })?;
-        if !take(at, &buf[..step])? {
-            break;
-        }
-        at += step as u64;
+fn unread(path: &[u8]) -> impl Fn(io::Error) -> DiffError {
+    move |source| DiffError::Read {
+        path: show(path),
+        source,
     }
-    Ok(())
 }
 
 fn content_differs(old: &dyn Volume, new: &dyn Volume, path: &[u8]) -> Result<bool, DiffError> {
@@ -341,16 +322,14 @@ fn content_differs(old: &dyn Volume, new: &dyn Volume, path: &[u8]) -> Result<bo
         return Ok(true);
     }
     let mut differs = false;
-    let mut other = vec![0; PIECE];
-    pieces(&*a, path, |at, bytes| {
+    let mut other = vec![0; b.len().min(PIECE as u64) as usize];
+    in_pieces(&*a, 0..a.len(), |at, bytes| {
         let other = &mut other[..bytes.len()];
-        b.read_at(at, other).map_err(|source| DiffError::Read {
-            path: show(path),
-            source,
-        })?;
+        b.read_at(at, other)?;
         differs = other != bytes;
         Ok(!differs)
-    })?;
+    })
+    .map_err(unread(path))?;
     Ok(differs)
 }
 
@@ -360,9 +339,11 @@ fn content_differs(old: &dyn Volume, new: &dyn Volume, path: &[u8]) -> Result<bo
 /// It cannot be read.
 pub fn digest(volume: &dyn Volume, path: &[u8]) -> Result<String, DiffError> {
     let mut hasher = Hasher::new(DigestKind::Sha256);
-    pieces(&*volume.open(path)?, path, |_, bytes| {
+    let content = volume.open(path)?;
+    in_pieces(&*content, 0..content.len(), |_, bytes| {
         hasher.update(bytes);
         Ok(true)
-    })?;
+    })
+    .map_err(unread(path))?;
     Ok(hasher.finish().hex())
 }

@@ -311,14 +311,10 @@ fn demo_base() -> Result<Base, Failure> {
 /// It cannot be read.
 pub fn digest_of(source: &dyn Source) -> io::Result<Digest> {
     let mut hasher = crate::values::Hasher::new(crate::values::DigestKind::Sha256);
-    let mut buf = vec![0; 1 << 20];
-    let mut at = 0;
-    while at < source.len() {
-        let step = (source.len() - at).min(buf.len() as u64) as usize;
-        source.read_at(at, &mut buf[..step])?;
-        hasher.update(&buf[..step]);
-        at += step as u64;
-    }
+    crate::disk::in_pieces(source, 0..source.len(), |_, bytes| {
+        hasher.update(bytes);
+        Ok(true)
+    })?;
     Ok(hasher.finish())
 }
 

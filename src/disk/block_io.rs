@@ -65,6 +65,33 @@ impl Source for Bytes {
     }
 }
 
+/// Longest piece that [`in_pieces`] gives.
+pub const PIECE: usize = 1 << 20;
+
+/// Reads a range of a source in pieces of up to [`PIECE`] bytes and gives each with its offset to `take`, until that
+/// answers `false`.
+///
+/// # Errors
+/// Reading failed, the range passes the end, or `take` failed.
+pub fn in_pieces(
+    source: &dyn Source,
+    range: Range<u64>,
+    mut take: impl FnMut(u64, &[u8]) -> io::Result<bool>,
+) -> io::Result<()> {
+    let len = range.end.saturating_sub(range.start);
+    let mut buf = vec![0; len.min(PIECE as u64) as usize];
+    let mut at = range.start;
+    while at < range.end {
+        let step = (range.end - at).min(PIECE as u64) as usize;
+        source.read_at(at, &mut buf[..step])?;
+        if !take(at, &buf[..step])? {
+            break;
+        }
+        at += step as u64;
+    }
+    Ok(())
+}
+
 /// The error of a range that passes the end.
 pub(crate) fn eof() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "range passes the end")

@@ -11,7 +11,7 @@ mod table;
 mod table_tests;
 
 pub(crate) use block_io::eof;
-pub use block_io::{BlockIo, Bytes, Source, Window};
+pub use block_io::{BlockIo, Bytes, PIECE, Source, Window, in_pieces};
 pub use mbr::new_record;
 pub use overlay::{Fill, Overlay, Span};
 pub use table::{Partition, SECTOR, Table, TableError, TableKind};

@@ -12,7 +12,7 @@ use std::thread;
 use super::compress::Encoder;
 use super::{EmitError, Output};
 use crate::bmap::{Bmap, BmapRange};
-use crate::disk::{BlockIo, Fill, Overlay, Source};
+use crate::disk::{BlockIo, Fill, Overlay, Source, in_pieces};
 use crate::plan::OutputFormat;
 use crate::report::{Event, Reporter, Step};
 use crate::sys::{FlushBehind, write_sparse};
@@ -342,22 +342,13 @@ pub fn content_digest(base: &Digest, overlay: &Overlay) -> io::Result<Digest> {
                 }
                 None => {
                     hasher.update(b"b");
-                    hash_source(&mut hasher, &**source, *at, span.len)?;
+                    in_pieces(&**source, *at..*at + span.len, |_, bytes| {
+                        hasher.update(bytes);
+                        Ok(true)
+                    })?;
                 }
             },
         }
     }
     Ok(hasher.finish())
-}
-
-fn hash_source(hasher: &mut Hasher, source: &dyn Source, at: u64, len: u64) -> io::Result<()> {
-    let mut buf = vec![0; len.min(CHUNK as u64) as usize];
-    let mut done = 0;
-    while done < len {
-        let step = (len - done).min(buf.len() as u64) as usize;
-        source.read_at(at + done, &mut buf[..step])?;
-        hasher.update(&buf[..step]);
-        done += step as u64;
-    }
-    Ok(())
 }
