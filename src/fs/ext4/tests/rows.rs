@@ -58,7 +58,8 @@ fn fill_real(root: &Path) {
 
 /// What `ext4-view` and `rust-fs-ext4` read of every file and symlink.
 fn other_readers_agree(what: &str, base: &Base, expected: &BTreeMap<Vec<u8>, Seen>) {
-    let first = ext4_view::Ext4::load(Box::new(base.bytes())).unwrap();
+    // It refuses inodes of 128 bytes with checksums.
+    let first = (what != "inode128csum").then(|| ext4_view::Ext4::load(Box::new(base.bytes())).unwrap());
     let device = fs_ext4::block_io::FileDevice::open_path(&base.image).unwrap();
     let second = fs_ext4::Filesystem::mount(Arc::new(device)).unwrap();
     let mut symlinks = 0;
@@ -86,7 +87,10 @@ fn other_readers_agree(what: &str, base: &Base, expected: &BTreeMap<Vec<u8>, See
                     done += read;
                 }
                 assert!(bytes == seen.content, "{what} differs");
-                if !late && !PREALLOCATED.contains(&&name[..]) {
+                if let Some(first) = &first
+                    && !late
+                    && !PREALLOCATED.contains(&&name[..])
+                {
                     assert!(first.read(path).unwrap() == seen.content, "{what} differs");
                 }
             }
@@ -94,7 +98,10 @@ fn other_readers_agree(what: &str, base: &Base, expected: &BTreeMap<Vec<u8>, See
                 symlinks += 1;
                 assert_eq!(second.read_link_ino(number).unwrap(), seen.content, "{what}");
                 // Nor does it take a target with a part longer than a name can be.
-                if !late && seen.content.len() < 256 {
+                if let Some(first) = &first
+                    && !late
+                    && seen.content.len() < 256
+                {
                     assert_eq!(first.read_link(path).unwrap().as_ref(), seen.content, "{what}");
                 }
             }
