@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 
-use super::parts::{Part, tile};
+use super::parts::{OTHER, Part, tile};
 use super::{DEFECT, Line, NOTE, Sink, UNACCOUNTED};
 use crate::disk::block_io::BlockIo;
 
@@ -205,13 +205,13 @@ impl<'a> Ledger<'a> {
             io.read_at(at, &mut piece)?;
             let end = at + piece.len() as u64;
             if piece.iter().any(|b| *b != 0) {
-                self.own(zero_from..at, kind, structure, "reserved", "zero", "")?;
+                self.own(zero_from..at, kind, structure, OTHER, "zero", "")?;
                 self.structure(at, &piece, kind, structure, Vec::new())?;
                 zero_from = end;
             }
             at = end;
         }
-        self.own(zero_from..range.end, kind, structure, "reserved", "zero", "")
+        self.own(zero_from..range.end, kind, structure, OTHER, "zero", "")
     }
 
     /// Closes the account and writes the summary.

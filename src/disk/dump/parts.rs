@@ -8,6 +8,9 @@ const HEX_WIDTH: usize = 32;
 /// A run of zeroes this long is not shown as hexadecimal.
 const ZERO_RUN: usize = 16;
 
+/// Field name of bytes that no field describes.
+pub(super) const OTHER: &str = "other bytes";
+
 /// One line's worth of a structure: bytes counted from its start, and what is said about them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
@@ -82,7 +85,7 @@ pub(super) fn tile(mut parts: Vec<Part>, bytes: &[u8]) -> (Vec<Part>, Vec<(Range
         part.range.end = part.range.end.min(bytes.len());
         if part.range.start > at {
             let gap = at..part.range.start.min(bytes.len());
-            raw(bytes, gap, "reserved", &mut out);
+            raw(bytes, gap, OTHER, &mut out);
         } else if part.range.start < at && part.range.start < part.range.end {
             overlaps.push((part.range.start..at.min(part.range.end), part.field.clone()));
             part.range.start = at;
@@ -93,7 +96,7 @@ pub(super) fn tile(mut parts: Vec<Part>, bytes: &[u8]) -> (Vec<Part>, Vec<(Range
         }
     }
     if at < bytes.len() {
-        raw(bytes, at..bytes.len(), "reserved", &mut out);
+        raw(bytes, at..bytes.len(), OTHER, &mut out);
     }
     (out, overlaps)
 }

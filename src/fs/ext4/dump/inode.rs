@@ -117,7 +117,7 @@ fn fields(v: &Volume<'_>, inode: &Inode, number: u32) -> Vec<Part> {
     let end = (ino::GOOD_OLD_SIZE + inode.extra_isize().max(2)).min(raw.len());
     let mut parts = INODE.parts(&raw[..end], 0);
     annotate(&mut parts, "i_mode", |p| {
-        p.value = format!("{:#o}", inode.mode());
+        p.value = format!("0{:o}", inode.mode());
         p.meaning = inode.kind().map_or("no type".to_owned(), |kind| kind.to_string());
     });
     annotate(&mut parts, "i_size_lo", |p| {

@@ -134,7 +134,8 @@ pub(super) fn indirect(v: &Volume<'_>, block: u64, number: u32, out: &mut Ledger
     out.structure(block * v.bs, &bytes, EXTENTS, &structure, parts)
 }
 
-/// Blocks kept for more descriptors: in group 0, the resize inode names their copies in them.
+/// Blocks kept for more descriptors: in group 0, the resize inode names their copies in them. Runs of blocks that
+/// are zero, or that each name what the block before names and one more, are one line.
 pub(super) fn reserved(
     v: &Volume<'_>,
     blocks: Range<u64>,
@@ -142,20 +143,45 @@ pub(super) fn reserved(
     out: &mut Ledger<'_>,
 ) -> io::Result<()> {
     let structure = format!("group {group} reserved descriptors");
-    let mut at = blocks.start;
-    let flush = |at: u64, to: u64, out: &mut Ledger<'_>| {
-        let field = format!("blocks {at}..{to}");
-        out.own(v.bytes(&(at..to)), RESERVED, &structure, &field, "zero", "")
-    };
-    for block in blocks.clone() {
-        let bytes = v.block(block)?;
-        if bytes.iter().all(|b| *b == 0) {
-            continue;
+    let mut from = blocks.start;
+    while from < blocks.end {
+        let first = v.block(from)?;
+        let mut last = first.clone();
+        let mut to = from + 1;
+        while to < blocks.end {
+            let next = v.block(to)?;
+            if !follows(&last, &next) {
+                break;
+            }
+            last = next;
+            to += 1;
         }
-        flush(at, block, out)?;
-        at = block + 1;
-        let parts = numbers(&bytes, 0, &format!("block {block}"));
-        out.structure(block * v.bs, &bytes, RESERVED, &structure, parts)?;
+        let words = numbers(&first, 0, "block");
+        let bytes = v.bytes(&(from..to));
+        if to == from + 1 && words.len() > 1 {
+            out.structure(bytes.start, &first, RESERVED, &structure, words)?;
+        } else {
+            let value: Vec<&str> = words.iter().map(|p| &*p.value).collect();
+            let meaning = if words.len() > 1 {
+                "each block names the next ones"
+            } else {
+                ""
+            };
+            let field = format!("blocks {from}..{to}");
+            out.own(bytes, RESERVED, &structure, &field, &value.join(", "), meaning)?;
+        }
+        from = to;
     }
-    flush(at, blocks.end, out)
+    Ok(())
+}
+
+/// Whether a block names what the block before it names, and one more; zeroes stay zero.
+fn follows(before: &[u8], after: &[u8]) -> bool {
+    let pairs = before.chunks_exact(4).zip(after.chunks_exact(4));
+    pairs
+        .map(|(b, a)| (u32_at(b, 0), u32_at(a, 0)))
+        .all(|(b, a)| match b {
+            0 => a == 0,
+            _ => b.checked_add(1) == Some(a),
+        })
 }
