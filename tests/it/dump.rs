@@ -18,7 +18,7 @@ use ceil_img::fs::{Attrs, Time, Volume};
 
 use crate::commands::objects;
 use crate::support::cli::Test;
-use crate::support::{judge, tiny};
+use crate::support::{judge, tiny, tools};
 
 const MIB: u64 = 1 << 20;
 /// Largest snapshot that one can still read.
@@ -316,6 +316,60 @@ fn every_byte_of_an_image_is_in_a_line() {
             }
         }
         assert!(before == fs::read(&image).unwrap());
+    }
+}
+
+/// The boot sector and the free space of the FAT as mtools has them.
+#[test]
+fn the_fat_is_as_mtools_shows_it() {
+    let Some(image) = tiny::shared() else { return };
+    if !tools::have(&["minfo", "mdir"]) {
+        return;
+    }
+    let ours = Test::new()
+        .args(["inspect", "--dump", "--partition", "1"])
+        .args([&image])
+        .run()
+        .stdout;
+    let mut drive = image.into_os_string();
+    drive.push(format!("@@{}", tiny::BOOT));
+    let ask = |program: &str| {
+        let answer = tools::run(tools::command(program).arg("-i").arg(&drive).arg("::"));
+        String::from_utf8(answer).unwrap()
+    };
+    let theirs = ask("minfo");
+    for (label, field) in [
+        ("sector size: ", "BPB_BytsPerSec"),
+        ("cluster size: ", "BPB_SecPerClus"),
+        ("reserved (boot) sectors: ", "BPB_RsvdSecCnt"),
+        ("fats: ", "BPB_NumFATs"),
+        ("max available root directory slots: ", "BPB_RootEntCnt"),
+        ("small size: ", "BPB_TotSec16"),
+        ("media descriptor byte: ", "BPB_Media"),
+        ("sectors per fat: ", "BPB_FATSz16"),
+        ("sectors per track: ", "BPB_SecPerTrk"),
+        ("heads: ", "BPB_NumHeads"),
+        ("hidden sectors: ", "BPB_HiddSec"),
+        ("physical drive id: ", "BS_DrvNum"),
+    ] {
+        let found = theirs.lines().find_map(|l| l.strip_prefix(label)).unwrap();
+        let value = found.split(' ').next().unwrap();
+        let line = ours
+            .lines()
+            .find(|l| l.contains(&format!("  {field} = ")))
+            .unwrap();
+        let shown = line.split(" = ").nth(1).unwrap().split(' ').next().unwrap();
+        assert_eq!(shown, value, "{field}");
+    }
+    let text = ask("mdir");
+    let free = text.lines().find(|l| l.ends_with("bytes free")).unwrap();
+    let free: String = free.chars().filter(char::is_ascii_digit).collect();
+    assert!(ours.contains(&format!("total  free = {free}\n")), "{free}");
+    for name in ["cmdline.txt", "config.txt"] {
+        assert!(
+            ours.contains(&format!("long name {name:?}")) || ours.contains(&name.to_uppercase()),
+            "{name}"
+        );
     }
 }
 

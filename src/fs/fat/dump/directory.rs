@@ -17,7 +17,12 @@ pub(super) fn parts(bytes: &[u8]) -> Vec<Part> {
         }
         let range = n * ENTRY_SIZE..(n + 1) * ENTRY_SIZE;
         let (field, value, meaning) = if slot[0] == DELETED {
-            ("deleted slot".to_owned(), SHORT.brief(slot, &[]), String::new())
+            let layout = if slot[11] & LONG_NAME_MASK == LONG_NAME {
+                LONG
+            } else {
+                SHORT
+            };
+            ("deleted slot".to_owned(), layout.brief(slot, &[]), String::new())
         } else if slot[11] & LONG_NAME_MASK == LONG_NAME {
             long(slot, slots.get(n + 1..).unwrap_or_default())
         } else {
