@@ -77,16 +77,19 @@ fn raw(bytes: &[u8], range: Range<usize>, field: &str, out: &mut Vec<Part>) {
 
 /// Parts in order, with lines for what none of them has; and the parts (or what was cut from them) that overlap.
 pub(super) fn tile(mut parts: Vec<Part>, bytes: &[u8]) -> (Vec<Part>, Vec<(Range<usize>, String)>) {
+    for part in &mut parts {
+        part.range.end = part.range.end.min(bytes.len());
+    }
+    parts.retain(|p| p.range.start < p.range.end);
     parts.sort_by_key(|p| (p.range.start, p.range.end));
     let mut out: Vec<Part> = Vec::with_capacity(parts.len());
     let mut overlaps = Vec::new();
     let mut at = 0;
     for mut part in parts {
-        part.range.end = part.range.end.min(bytes.len());
         if part.range.start > at {
-            let gap = at..part.range.start.min(bytes.len());
+            let gap = at..part.range.start;
             raw(bytes, gap, OTHER, &mut out);
-        } else if part.range.start < at && part.range.start < part.range.end {
+        } else if part.range.start < at {
             overlaps.push((part.range.start..at.min(part.range.end), part.field.clone()));
             part.range.start = at;
         }
