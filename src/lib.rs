@@ -15,7 +15,7 @@
 //! | [`fetch`] | downloads, digests, packings, the cache |
 //! | [`disk`], [`fs`], [`image`] | block access and the overlay; tables; ext4 and FAT in place |
 //! | [`base_os`], [`amend`], [`edit`] | what a base is and how it takes its identity; texts; edits carried out |
-//! | [`bmap`], [`emit`], [`diff`] | block maps, outputs that appear complete, what differs between two images |
+//! | [`bmap`], [`emit`], [`diff`], [`dump`] | block maps, outputs that appear complete, what differs between two images, every byte explained |
 //! | [`demo`], [`sys`] | a small base made on the spot; what the system does for files |
 //! | [`cli`] | everything, and nothing names it |
 //!
@@ -57,6 +57,7 @@ pub mod cli;
 pub mod demo;
 pub mod diff;
 pub mod disk;
+pub mod dump;
 pub mod edit;
 pub mod emit;
 pub mod fetch;

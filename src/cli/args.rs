@@ -100,7 +100,7 @@ pub enum Command {
     /// Compare two images by content; exit code 1 when they differ.
     Diff(Diff),
     /// Check the table and the file systems of an image; exit code 1 when something is wrong.
-    Check(Inspect),
+    Check(Check),
     /// List or clear the cache.
     Cache(Cache),
     /// Print a completion script for a shell.
@@ -156,9 +156,26 @@ pub struct Fetch {
     pub cluster: ClusterArgs,
 }
 
-/// `inspect` and `check`
+/// `inspect`
 #[derive(Debug, Args)]
 pub struct Inspect {
+    /// The image: raw, or compressed (it is then unpacked into the cache).
+    #[arg(value_name = "IMG")]
+    pub image: PathBuf,
+
+    /// Explain every byte of the image instead: partition table, and each structure of the file systems with its
+    /// fields. The image may be damaged.
+    #[arg(long)]
+    pub dump: bool,
+
+    /// With `--dump`, the partition of this number alone.
+    #[arg(long, value_name = "N", requires = "dump")]
+    pub partition: Option<u32>,
+}
+
+/// `check`
+#[derive(Debug, Args)]
+pub struct Check {
     /// The image: raw, or compressed (it is then unpacked into the cache).
     #[arg(value_name = "IMG")]
     pub image: PathBuf,

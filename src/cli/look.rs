@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::args;
 use super::context::{Context, facts, places};
+use super::dump;
 use super::message::{self, Failure, Outcome};
 use crate::base_os::BaseFacts;
 use crate::diff::{Difference, Side, diff};
@@ -36,6 +37,9 @@ fn find(image: &Image, path: &ImagePath, follow: Follow) -> Result<(VolumeName, 
 
 /// `ceil-img inspect`
 pub fn inspect(context: &Context, args: &args::Inspect) -> Result<Outcome, Failure> {
+    if args.dump {
+        return dump::dump(context, args);
+    }
     let image = context.open_image(&args.image)?;
     let facts = facts(&image)?;
     let volume = |name: VolumeName| -> Option<serde_json::Value> {
@@ -352,7 +356,7 @@ pub fn diff_images(context: &Context, args: &args::Diff) -> Result<Outcome, Fail
 }
 
 /// `ceil-img check`
-pub fn check(context: &Context, args: &args::Inspect) -> Result<Outcome, Failure> {
+pub fn check(context: &Context, args: &args::Check) -> Result<Outcome, Failure> {
     let image = context.open_image(&args.image)?;
     let mut findings = 0u64;
     for name in [VolumeName::Boot, VolumeName::Root] {

@@ -6,6 +6,7 @@
 mod args;
 mod build;
 mod context;
+mod dump;
 mod edit;
 mod look;
 mod memo;

@@ -15,7 +15,7 @@ use super::table::{Partition, SECTOR, Table, TableError, TableKind};
 /// Sectors of the backup at the end of the disk: 32 of entries and one header.
 pub(super) const BACKUP_SECTORS: u64 = 33;
 
-const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+pub(super) const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 /// A read-only cursor over a device, as the crate wants it.
 struct Cursor<'a> {
@@ -138,18 +138,18 @@ struct Header {
     part_size: u32,
 }
 
-const HEADER_SIZE: usize = 12;
-const HEADER_CRC: usize = 16;
-const MY_LBA: usize = 24;
-const ALTERNATE_LBA: usize = 32;
-const FIRST_USABLE: usize = 40;
-const LAST_USABLE: usize = 48;
-const PART_START: usize = 72;
-const NUM_PARTS: usize = 80;
-const PART_SIZE: usize = 84;
-const PARTS_CRC: usize = 88;
+pub(super) const HEADER_SIZE: usize = 12;
+pub(super) const HEADER_CRC: usize = 16;
+pub(super) const MY_LBA: usize = 24;
+pub(super) const ALTERNATE_LBA: usize = 32;
+pub(super) const FIRST_USABLE: usize = 40;
+pub(super) const LAST_USABLE: usize = 48;
+pub(super) const PART_START: usize = 72;
+pub(super) const NUM_PARTS: usize = 80;
+pub(super) const PART_SIZE: usize = 84;
+pub(super) const PARTS_CRC: usize = 88;
 /// Offset of the last LBA inside an entry.
-const LAST_LBA: u64 = 40;
+pub(super) const LAST_LBA: u64 = 40;
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
@@ -161,6 +161,13 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 
 fn put_u64(bytes: &mut [u8], at: usize, value: u64) {
     bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+}
+
+/// The checksum of the first `size` bytes of a header, which the sector must have.
+pub(super) fn header_crc(sector: &[u8], size: usize) -> u32 {
+    let mut bytes = sector[..size].to_vec();
+    bytes[HEADER_CRC..HEADER_CRC + 4].fill(0);
+    CRC.checksum(&bytes)
 }
 
 impl Header {
@@ -200,9 +207,7 @@ impl Header {
     }
 
     fn crc(&self) -> u32 {
-        let mut bytes = self.sector[..self.header_size].to_vec();
-        bytes[HEADER_CRC..HEADER_CRC + 4].fill(0);
-        CRC.checksum(&bytes)
+        header_crc(&self.sector, self.header_size)
     }
 
     /// Checksum of the entries, `None` when they pass the end of the disk.

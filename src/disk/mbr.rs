@@ -7,17 +7,17 @@
 use super::block_io::BlockIo;
 use super::table::{Partition, SECTOR, Table, TableError, TableKind};
 
-const DISK_SIGNATURE: usize = 440;
-const ENTRIES: usize = 446;
-const ENTRY_LEN: usize = 16;
+pub(super) const DISK_SIGNATURE: usize = 440;
+pub(super) const ENTRIES: usize = 446;
+pub(super) const ENTRY_LEN: usize = 16;
 /// Offsets inside an entry.
-const TYPE: usize = 4;
-const FIRST_LBA: usize = 8;
-const SECTORS: usize = 12;
+pub(super) const TYPE: usize = 4;
+pub(super) const FIRST_LBA: usize = 8;
+pub(super) const SECTORS: usize = 12;
 
 /// Partition types that hold a chain of further tables.
-const EXTENDED: [u8; 3] = [0x05, 0x0f, 0x85];
-const PROTECTIVE: u8 = 0xee;
+pub(super) const EXTENDED: [u8; 3] = [0x05, 0x0f, 0x85];
+pub(super) const PROTECTIVE: u8 = 0xee;
 
 /// The four entries as stored.
 #[derive(Debug, Clone)]

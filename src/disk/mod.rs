@@ -3,6 +3,7 @@
 //! This room knows offsets and lengths. It must not know file systems, plans or the network.
 
 mod block_io;
+pub mod dump;
 mod gpt;
 mod mbr;
 mod overlay;

@@ -3,6 +3,7 @@
 //! This room knows text forms and ranges. It must not know files, images or the network.
 
 mod byte_size;
+mod calendar;
 mod checksum_state;
 mod digest;
 mod hostname;
@@ -10,6 +11,7 @@ mod image_path;
 mod owner;
 
 pub use byte_size::{ByteSize, ByteSizeError};
+pub use calendar::civil;
 pub use checksum_state::ChecksumState;
 pub use digest::{Digest, DigestError, DigestKind, Hasher};
 pub use hostname::{Hostname, HostnameError};

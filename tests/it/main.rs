@@ -20,6 +20,7 @@ mod commands;
 mod determinism;
 mod diff;
 mod docs;
+mod dump;
 mod emission;
 mod families;
 mod fat;

@@ -25,6 +25,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ),
     ("diff", &["disk", "fs", "image", "values"]),
     ("demo", &["disk", "fs", "values"]),
+    ("dump", &["disk", "fs"]),
     (
         "planner",
         &["spec", "plan", "template", "base_os", "board", "values"],

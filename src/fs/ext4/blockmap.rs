@@ -9,7 +9,7 @@ use super::store::Store;
 use super::superblock::Superblock;
 
 /// Direct blocks in `i_block`; the three after them are indirect, double and triple indirect.
-const DIRECT: usize = 12;
+pub(crate) const DIRECT: usize = 12;
 
 /// Reads the map of inode `number`.
 pub(crate) fn read(inode: &Inode, number: u32, s: &Superblock, store: &Store) -> FsResult<Mapping> {

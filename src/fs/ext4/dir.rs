@@ -13,11 +13,11 @@ use super::store::Store;
 use super::superblock::Superblock;
 
 /// Fixed part of `ext4_dir_entry_2`.
-const HEADER: usize = 8;
+pub(crate) const HEADER: usize = 8;
 /// Size of `ext4_dir_entry_tail`, which ends every leaf with `metadata_csum`.
-const TAIL: usize = 12;
+pub(crate) const TAIL: usize = 12;
 /// `det_reserved_ft`.
-const TAIL_TYPE: u8 = 0xDE;
+pub(crate) const TAIL_TYPE: u8 = 0xDE;
 /// `file_type` of a directory.
 pub(crate) const DIR_TYPE: u8 = 2;
 /// Largest directory that is edited, in bytes: more names than this are not kept in memory.

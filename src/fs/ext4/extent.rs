@@ -9,7 +9,7 @@ use super::store::Store;
 use super::superblock::Superblock;
 
 /// Size of `ext4_extent_header`, `ext4_extent` and `ext4_extent_idx`.
-const ENTRY: usize = 12;
+pub(crate) const ENTRY: usize = 12;
 
 /// A run of blocks of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

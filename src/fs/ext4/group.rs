@@ -69,7 +69,8 @@ impl Group {
         Ok(g)
     }
 
-    fn checksum(&self, number: u32, s: &Superblock) -> u16 {
+    /// What `bg_checksum` should be; 0 without checksums.
+    pub(crate) fn checksum(&self, number: u32, s: &Superblock) -> u16 {
         let size = s.desc_size;
         if s.has_metadata_csum() {
             let mut raw = self.raw;

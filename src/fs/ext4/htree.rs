@@ -12,7 +12,7 @@ pub(crate) const ROOT_HEADER: usize = 0x20;
 /// `dx_node` before its entries: one unused directory entry.
 pub(crate) const NODE_HEADER: usize = 8;
 /// Size of `dx_entry` and of `dx_tail`.
-const ENTRY: usize = 8;
+pub(crate) const ENTRY: usize = 8;
 
 /// `dx_root_info.hash_version`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +169,8 @@ pub(crate) fn leaf_fill(s: &Superblock) -> usize {
     usable - usable / 8
 }
 
-fn limit(header: usize, s: &Superblock) -> u64 {
+/// `limit` of an index block: entries that it has room for, the one with the counts included.
+pub(crate) fn limit(header: usize, s: &Superblock) -> u64 {
     let tail = if s.has_metadata_csum() { ENTRY } else { 0 };
     ((s.block_size - header - tail) / ENTRY) as u64
 }
@@ -284,7 +285,7 @@ pub(crate) fn read_index(block: &[u8], header: usize, seed: u32, s: &Superblock)
     Some(entries.collect())
 }
 
-fn index_checksum(block: &[u8], header: usize, count: usize, seed: u32, s: &Superblock) -> u32 {
+pub(crate) fn index_checksum(block: &[u8], header: usize, count: usize, seed: u32, s: &Superblock) -> u32 {
     let tail = header + ENTRY * limit(header, s) as usize;
     let crc = crc32c(seed, &block[..header + ENTRY * count]);
     let crc = crc32c(crc, &block[tail..tail + 4]);

@@ -88,7 +88,8 @@ impl Inode {
         raw
     }
 
-    fn checksum(&self, number: u32, s: &Superblock) -> u32 {
+    /// What the two halves of the checksum should be together.
+    pub(crate) fn checksum(&self, number: u32, s: &Superblock) -> u32 {
         let mut raw = self.raw.clone();
         set_u16(&mut raw, ino::CHECKSUM_LO, 0);
         if self.has_field(ino::CHECKSUM_HI, 2) {
@@ -112,7 +113,8 @@ impl Inode {
         }
     }
 
-    fn has_field(&self, at: usize, len: usize) -> bool {
+    /// Whether the inode has this field: `i_extra_isize` ends behind it.
+    pub(crate) fn has_field(&self, at: usize, len: usize) -> bool {
         at + len <= ino::GOOD_OLD_SIZE + self.extra_isize()
     }
 

@@ -6,7 +6,7 @@ use super::format::{compat, incompat, ino, ro_compat, sb};
 use super::superblock::Superblock;
 
 /// `h_magic` of every block of the journal; its numbers are big-endian.
-const JBD2_MAGIC: u32 = 0xC03B_3998;
+pub(crate) const JBD2_MAGIC: u32 = 0xC03B_3998;
 /// `h_blocktype` of a version 2 superblock.
 const SUPERBLOCK_V2: u32 = 4;
 

@@ -3,7 +3,7 @@
 //! Changes are collected: metadata as blocks in memory, file content as references, directories as sorted maps.
 //! [`Volume::commit`](super::Volume::commit) lays the directories out and writes everything in one go. The journal
 //! is neither replayed nor written to; a file system that is not clean, or has a feature not in the allow-list, is
-//! refused. [`format`](fn@format) makes an empty file system, [`check`](fn@check) compares every structure of one with the others.
+//! refused. [`dump`](fn@dump) shows every structure of one, also where it is damaged. [`format`](fn@format) makes an empty file system, [`check`](fn@check) compares every structure of one with the others.
 //!
 //! New nodes do not inherit a default ACL of their directory: their mode is what the caller says.
 
@@ -16,6 +16,7 @@ mod checksum;
 mod commit;
 mod content;
 mod dir;
+mod dump;
 mod editor;
 mod error;
 mod extent;
@@ -46,6 +47,7 @@ use super::{FsError, FsResult};
 use crate::disk::BlockIo;
 pub use check::check;
 use dir::Directory;
+pub use dump::dump;
 use format::{EXT4_SUPER_MAGIC, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, sb};
 use group::Group;
 pub use mkfs::{Ext4Features, Ext4Options, format};

@@ -4,11 +4,11 @@ use super::checksum::crc32c;
 use super::format::{set_u32, u32_at};
 
 /// `ob_magic`.
-const MAGIC: u32 = 0x0B10_CA04;
+pub(crate) const MAGIC: u32 = 0x0B10_CA04;
 /// Size of `ext4_orphan_block_tail`.
-const TAIL: usize = 8;
+pub(crate) const TAIL: usize = 8;
 
-fn checksum(block: &[u8], seed: u32, number: u64) -> u32 {
+pub(crate) fn checksum(block: &[u8], seed: u32, number: u64) -> u32 {
     let crc = crc32c(seed, &number.to_le_bytes());
     crc32c(crc, &block[..block.len() - TAIL])
 }

@@ -8,11 +8,14 @@ use super::format::{
 };
 use super::{FsResult, journal};
 
+/// Largest `s_log_block_size` of the format: blocks of 64 KiB.
+const MAX_LOG_BLOCK_SIZE: u32 = 6;
+
 /// A superblock with its geometry checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Superblock {
     raw: Box<[u8]>,
-    /// Bytes per block: 1024, 2048 or 4096.
+    /// Bytes per block: 1024, 2048 or 4096 where it was parsed.
     pub(crate) block_size: usize,
     pub(crate) blocks_count: u64,
     pub(crate) free_blocks: u64,
@@ -60,7 +63,36 @@ impl Superblock {
                 "log block size {log}; blocks of 1024, 2048 and 4096 bytes are supported"
             ));
         }
-        let block_size = 1024usize << log;
+        let s = Self::unchecked(raw);
+        if s.has_metadata_csum() {
+            if raw[sb::CHECKSUM_TYPE] != 1 {
+                return unsupported(format!(
+                    "checksum type {}; crc32c (1) is supported",
+                    raw[sb::CHECKSUM_TYPE]
+                ));
+            }
+            let stored = u32_at(raw, sb::CHECKSUM);
+            let found = crc32c(!0, &raw[..sb::CHECKSUM]);
+            if stored != found {
+                return damaged(format!(
+                    "superblock checksum is {found:#010x}, stored is {stored:#010x}"
+                ));
+            }
+        }
+        s.check_geometry(device_len)?;
+        journal::require_clean(&s)?;
+        let state = s.u16(sb::STATE);
+        if state & EXT4_VALID_FS == 0 || state & EXT4_ERROR_FS != 0 {
+            return unsupported(
+                "not marked clean; boot the image once and shut it down, or run e2fsck on it",
+            );
+        }
+        Ok(s)
+    }
+
+    /// Takes the 1024 bytes as they are: nothing is checked, and the numbers may contradict each other.
+    pub(crate) fn unchecked(raw: &[u8]) -> Self {
+        let block_size = 1024usize << u32_at(raw, sb::LOG_BLOCK_SIZE).min(MAX_LOG_BLOCK_SIZE);
         let has64 = u32_at(raw, sb::FEATURE_INCOMPAT) & incompat::BIT64 != 0;
         let hi = |at: usize| if has64 { u32_at(raw, at) } else { 0 };
         let mut s = Self {
@@ -90,30 +122,7 @@ impl Superblock {
         } else {
             crc32c(!0, s.uuid_bytes())
         };
-        if s.has_metadata_csum() {
-            if raw[sb::CHECKSUM_TYPE] != 1 {
-                return unsupported(format!(
-                    "checksum type {}; crc32c (1) is supported",
-                    raw[sb::CHECKSUM_TYPE]
-                ));
-            }
-            let stored = u32_at(raw, sb::CHECKSUM);
-            let found = crc32c(!0, &raw[..sb::CHECKSUM]);
-            if stored != found {
-                return damaged(format!(
-                    "superblock checksum is {found:#010x}, stored is {stored:#010x}"
-                ));
-            }
-        }
-        s.check_geometry(device_len)?;
-        journal::require_clean(&s)?;
-        let state = s.u16(sb::STATE);
-        if state & EXT4_VALID_FS == 0 || state & EXT4_ERROR_FS != 0 {
-            return unsupported(
-                "not marked clean; boot the image once and shut it down, or run e2fsck on it",
-            );
-        }
-        Ok(s)
+        s
     }
 
     fn check_geometry(&self, device_len: u64) -> FsResult<()> {

@@ -8,11 +8,11 @@ use super::inode::Inode;
 use super::superblock::Superblock;
 
 /// `h_magic`, of both places.
-const MAGIC: u32 = 0xEA02_0000;
+pub(crate) const MAGIC: u32 = 0xEA02_0000;
 /// Size of `ext4_xattr_header`.
-const BLOCK_HEADER: usize = 32;
+pub(crate) const BLOCK_HEADER: usize = 32;
 /// Fixed part of `ext4_xattr_entry`.
-const ENTRY: usize = 16;
+pub(crate) const ENTRY: usize = 16;
 /// Version of ACLs on disk (`EXT4_ACL_VERSION`).
 const ACL_DISK_VERSION: u32 = 1;
 /// Version of ACLs as attributes (`POSIX_ACL_XATTR_VERSION`).
@@ -71,7 +71,7 @@ impl Attr {
     }
 
     /// `e_hash`: five bits a byte of the name, sixteen a word of the value.
-    fn hash(&self) -> u32 {
+    pub(crate) fn hash(&self) -> u32 {
         let mut hash = 0u32;
         for b in &self.name {
             hash = hash.rotate_left(5) ^ u32::from(*b);
@@ -244,7 +244,7 @@ pub(crate) fn read_block(block: &[u8], number: u64, s: &Superblock) -> FsResult<
     })
 }
 
-fn block_checksum(block: &[u8], number: u64, s: &Superblock) -> u32 {
+pub(crate) fn block_checksum(block: &[u8], number: u64, s: &Superblock) -> u32 {
     let crc = crc32c(s.checksum_seed, &number.to_le_bytes());
     let crc = crc32c(crc, &block[..16]);
     let crc = crc32c(crc, &[0; 4]);

@@ -12,11 +12,11 @@ pub(super) const READ_ONLY: u8 = 0x01;
 pub(super) const VOLUME_ID: u8 = 0x08;
 pub(super) const DIRECTORY: u8 = 0x10;
 pub(super) const ARCHIVE: u8 = 0x20;
-const LONG_NAME: u8 = 0x0F;
-const LONG_NAME_MASK: u8 = 0x3F;
+pub(super) const LONG_NAME: u8 = 0x0F;
+pub(super) const LONG_NAME_MASK: u8 = 0x3F;
 /// First byte of a free slot, and of the first slot that was never used.
-const DELETED: u8 = 0xE5;
-const END: u8 = 0x00;
+pub(super) const DELETED: u8 = 0xE5;
+pub(super) const END: u8 = 0x00;
 /// `LDIR_Ord` of the last part of a name, which comes first.
 const LAST_LONG_ENTRY: u8 = 0x40;
 /// UTF-16 units per long-name slot.
@@ -24,7 +24,7 @@ const UNITS_PER_SLOT: usize = 13;
 /// Largest directory: the specification gives 2 MiB.
 pub(super) const MAX_DIR_BYTES: u64 = 65_536 * ENTRY_SIZE as u64;
 /// Where a long-name slot keeps its 13 units.
-const UNIT_OFFSETS: [usize; UNITS_PER_SLOT] = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
+pub(super) const UNIT_OFFSETS: [usize; UNITS_PER_SLOT] = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
 
 /// One entry of a directory: a file, a directory or the volume label.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ mod boot_sector;
 mod check;
 mod content;
 mod dir;
+mod dump;
 mod editor;
 mod mkfs;
 mod name;
@@ -18,5 +19,6 @@ mod tree;
 
 pub use boot_sector::FatType;
 pub use check::check;
+pub use dump::dump;
 pub use editor::{Fat, probe};
 pub use mkfs::{FatKind, FatOptions, format};

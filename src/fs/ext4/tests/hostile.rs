@@ -11,7 +11,7 @@ use crate::disk::BlockIo;
 use crate::fs::{FsError, Volume};
 
 /// A device in memory.
-struct Memory(std::sync::Mutex<Vec<u8>>);
+pub(super) struct Memory(pub(super) std::sync::Mutex<Vec<u8>>);
 
 impl BlockIo for Memory {
     fn len(&self) -> u64 {
