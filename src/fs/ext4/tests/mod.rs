@@ -5,6 +5,7 @@
 mod check;
 mod grow;
 mod hostile;
+mod lab;
 mod limits;
 mod matrix;
 mod mkfs;
