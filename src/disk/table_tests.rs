@@ -137,12 +137,14 @@ fn a_gpt_grows_keeps_numbers_and_satisfies_sgdisk() {
     let len = 40 * MIB - table.tail() - root.start;
     table.grow(&*overlay, 1, len).expect("grow");
 
-    let mut stale = [1u8; 512];
-    BlockIo::read_at(&*overlay, old_end - 512, &mut stale).expect("read");
+    let mut stale = [1u8; 33 * 512];
+    BlockIo::read_at(&*overlay, old_end - 33 * 512, &mut stale).expect("read");
     assert_eq!(
-        stale, [0; 512],
-        "the old backup header must not stay inside the partition"
+        stale,
+        [0; 33 * 512],
+        "the old backup of header and entries must not stay inside the partition"
     );
+    assert!(root.start < old_end - 33 * 512 && old_end < root.start + len);
     let path = save(dir.path(), &overlay);
     if let Some((ok, text)) = need(tool("sgdisk", &["-v", &path], ""), "sgdisk") {
         assert!(ok && text.contains("No problems found"), "{text}");

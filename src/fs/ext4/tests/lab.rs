@@ -68,13 +68,15 @@ fn fill(fs: &mut Ext4, tag: &str, random: &mut Random, full: bool) {
         let path = format!("/{tag}/file-{n}").into_bytes();
         let len = 1 + random.below(60_000) as usize;
         let content = random.bytes(len);
-        fs.put_file(&path, &source(&content), false, &attrs(0o644, 6)).unwrap();
+        fs.put_file(&path, &source(&content), false, &attrs(0o644, 6))
+            .unwrap();
     }
     let rest = fs.space().free;
     let len = if full { rest - rest / 20 } else { 3 * MIB };
     let path = format!("/{tag}/large").into_bytes();
     let content = random.bytes(len.min(30 * MIB) as usize);
-    fs.put_file(&path, &source(&content), false, &attrs(0o644, 6)).unwrap();
+    fs.put_file(&path, &source(&content), false, &attrs(0o644, 6))
+        .unwrap();
 }
 
 /// Makes `CASE.img`, as long as its disk, and `CASE.json` with what is in it.
@@ -101,7 +103,10 @@ fn prepare(case: &Case, grow: bool, dir: &std::path::Path) {
         .map(|(path, seen)| {
             let sum = Digest::sha256(&seen.content).hex();
             let path = String::from_utf8(path).unwrap()[1..].to_owned();
-            (path, serde_json::json!([seen.content.len(), sum, seen.mtime.secs]))
+            (
+                path,
+                serde_json::json!([seen.content.len(), sum, seen.mtime.secs]),
+            )
         })
         .collect();
     let who = if grow { "ours" } else { "control" };

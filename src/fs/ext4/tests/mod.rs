@@ -10,5 +10,6 @@ mod limits;
 mod matrix;
 mod mkfs;
 mod model;
+mod place;
 mod random;
 mod support;
