@@ -5,7 +5,8 @@
 #
 # Kernel, initramfs and command line come from the image's own FAT partition. The image itself stays untouched:
 # the guest writes to a qcow2 overlay (or, without qemu-img, to a sparse copy). The guest has a network card, but nothing beyond it (restrict=on).
-# Each COMMAND runs as root in the guest once it is up, and its output is printed.
+# Each COMMAND runs as root in the guest once it is up, and its output is printed. With BOOT_KEEP or BOOT_DISKS the
+# guest is shut down at the end, so that what it wrote is complete.
 #
 # Exit code: 0 up (and named as expected), 1 not up in time or named otherwise, 2 wrong usage or missing tool.
 #
@@ -15,6 +16,11 @@
 #   BOOT_RTC       what the guest's clock shows at the start     (utc; a Pi has no clock: 2025-01-01T00:00:00)
 #   BOOT_LOG       where to keep the serial console's text       (removed with the working folder)
 #   BOOT_MAC       address of the network card                   (dc:a6:32:00:00:01)
+#   BOOT_APPEND    more arguments of the kernel                  (such as cloud-init=disabled)
+#   BOOT_BARE      1: no init, no services: a shell as process 1, root read-only, the COMMANDs and an end
+#   BOOT_DISKS     raw images that are further disks, /dev/vdb and so on; what the guest writes to them stays
+#   BOOT_KEEP      where to keep the card as the guest left it   (a raw image)
+#   BOOT_PATIENCE  seconds that each COMMAND may take            (120)
 set -euo pipefail
 
 say() { printf 'boot-qemu: %s\n' "$*" >&2; }
@@ -99,7 +105,12 @@ say "kernel command line: $cmdline"
 
 # --- The machine ----------------------------------------------------------------------------------------------
 
-if command -v qemu-img >/dev/null; then
+if [ -n "${BOOT_KEEP-}" ]; then
+  card=$BOOT_KEEP format=raw
+  cp --sparse=always "$image" "$card"
+  chmod u+w "$card"
+  if [ -n "${BOOT_CARD-}" ]; then truncate -s "$BOOT_CARD" "$card"; fi
+elif command -v qemu-img >/dev/null; then
   card=$work/card.qcow2 format=qcow2
   qemu-img create -q -f qcow2 -b "$image" -F raw "$card"
   if [ -n "${BOOT_CARD-}" ]; then qemu-img resize -q "$card" "$BOOT_CARD"; fi
@@ -109,14 +120,34 @@ else
   if [ -n "${BOOT_CARD-}" ]; then truncate -s "$BOOT_CARD" "$card"; fi
 fi
 
+# Process 1 says when it listens: what is written to a serial port before is lost.
+arguments+=(-append "$cmdline ${BOOT_APPEND-} $(
+  if [ "${BOOT_BARE-}" = 1 ]; then
+    # shellcheck disable=SC2016
+    printf '%s' 'init=/bin/sh -- -c "exec </dev/ttyS0 >/dev/ttyS0 2>&1; echo; echo shell is up; exec /bin/sh"'
+  else
+    printf '%s' systemd.debug_shell=ttyS0
+  fi
+)")
+
+disks=()
+read -ra extra <<<"${BOOT_DISKS-}"
+for disk in ${extra[@]+"${extra[@]}"}; do
+  [ -w "$disk" ] || die 2 "$disk cannot be written"
+  name=e${#disks[@]}
+  disks+=(-drive "if=none,id=$name,format=raw,file=$(realpath "$disk"),discard=unmap,detect-zeroes=unmap"
+    -device "virtio-blk-pci,drive=$name")
+done
+
 # A root shell without login on the second serial port, spoken to through two named pipes.
 mkfifo "$work/shell.in" "$work/shell.out"
 : >"$work/console"
 
 nice -n 19 qemu-system-aarch64 -M virt -cpu cortex-a72 -smp 2 -m "${BOOT_MEMORY:-1024}" \
   -nodefaults -display none -no-reboot -rtc "base=${BOOT_RTC:-utc}" \
-  "${arguments[@]}" -append "$cmdline systemd.debug_shell=ttyS0" \
+  "${arguments[@]}" \
   -drive "if=none,id=d0,format=$format,file=$card" -device virtio-blk-pci,drive=d0 \
+  ${disks[@]+"${disks[@]}"} \
   -device virtio-rng-pci \
   -netdev user,id=n0,restrict=on -device "virtio-net-pci,netdev=n0,romfile=,mac=${BOOT_MAC:-dc:a6:32:00:00:01}" \
   -serial "file:$work/console" \
@@ -158,27 +189,51 @@ ask() {
   tr -d '\r' <"$work/shell.log" | sed -n "/^<<$mark>>/,/^<<\\/$mark>>/p" | sed '1d;$d' | sed '/^$/d'
 }
 
-until [ -n "$(prompt)" ]; do
-  alive
-  sleep 1
-done
-say "login prompt of $(prompt) after ${SECONDS} s"
-
-# cloud-init goes on behind the prompt; without cloud-init this returns at once.
-found=$(ask name $((timeout - SECONDS)) 'cloud-init status --wait >/dev/null 2>&1; hostname' | tail -n 1) || found=
-if [ -n "$found" ]; then
-  say "first boot done after ${SECONDS} s"
+if [ "${BOOT_BARE-}" = 1 ]; then
+  until grep -aq '^shell is up' "$work/shell.log"; do
+    alive
+    sleep 1
+  done
+  say "a shell after ${SECONDS} s"
+  found=
 else
-  say "no answer on the debug shell: taking the name from the login prompt"
-  found=$(prompt)
+  until [ -n "$(prompt)" ]; do
+    alive
+    sleep 1
+  done
+  say "login prompt of $(prompt) after ${SECONDS} s"
+
+  # cloud-init goes on behind the prompt; without cloud-init this returns at once.
+  found=$(ask name $((timeout - SECONDS)) 'cloud-init status --wait >/dev/null 2>&1; hostname' | tail -n 1) || found=
+  if [ -n "$found" ]; then
+    say "first boot done after ${SECONDS} s"
+  else
+    say "no answer on the debug shell: taking the name from the login prompt"
+    found=$(prompt)
+  fi
+  printf '%s\n' "$found"
 fi
-printf '%s\n' "$found"
 
 number=0
 for command in "$@"; do
   number=$((number + 1))
-  ask "command$number" 120 "$command" || die 1 "no answer to: $command"
+  ask "command$number" "${BOOT_PATIENCE:-120}" "$command" || die 1 "no answer to: $command"
 done
+
+if [ -n "${BOOT_KEEP-}${BOOT_DISKS-}" ]; then
+  if [ "${BOOT_BARE-}" = 1 ]; then
+    printf 'sync; echo o >/proc/sysrq-trigger\n' >&3
+  else
+    printf 'systemctl poweroff\n' >&3
+  fi
+  end=$((SECONDS + 120))
+  while kill -0 "$qemu" 2>/dev/null; do
+    ((SECONDS < end)) || die 1 "the guest does not shut down"
+    sleep 1
+  done
+  qemu=
+  say "shut down after ${SECONDS} s"
+fi
 
 if [ -n "$expected" ] && [ "$found" != "$expected" ]; then
   die 1 "the hostname is $found, not $expected"

@@ -63,20 +63,28 @@ first=$(sha256sum <"$work/first/out/one.img")
 
 image=$work/first/out/one.img
 sfdisk -V "$image"
-while read -r start sectors type; do
-  if [ "$type" = c ]; then
-    dd if="$image" of="$work/fat.img" bs=1M iflag=skip_bytes,count_bytes,fullblock \
-      skip=$((start * 512)) count=$((sectors * 512)) conv=sparse status=none
-    fsck.vfat -n "$work/fat.img"
-  else
-    e2fsck -fn "$image?offset=$((start * 512))"
-  fi
-done < <(sfdisk -d "$image" | sed -n 's/.*start= *\([0-9]*\), size= *\([0-9]*\), type=\([0-9a-f]*\).*/\1 \2 \3/p')
+
+# check_volumes IMAGE: both file systems, by their own checkers
+check_volumes() {
+  local start sectors type
+  while read -r start sectors type; do
+    if [ "$type" = c ]; then
+      rm -f "$work/fat.img"
+      dd if="$1" of="$work/fat.img" bs=1M iflag=skip_bytes,count_bytes,fullblock \
+        skip=$((start * 512)) count=$((sectors * 512)) conv=sparse status=none
+      fsck.vfat -n "$work/fat.img"
+    else
+      e2fsck -fn "$1?offset=$((start * 512))"
+    fi
+  done < <(sfdisk -d "$1" | sed -n 's/.*start= *\([0-9]*\), size= *\([0-9]*\), type=\([0-9a-f]*\).*/\1 \2 \3/p')
+}
+check_volumes "$image"
 
 if [ "${SKIP_BOOT:-0}" != 1 ]; then
-  # The kernel grows the mounted file system to the whole card, on top of the growth made here.
+  # The kernel grows the mounted file system to the whole card, on top of the growth made here, and after the
+  # shutdown the card is as good as before.
   # shellcheck disable=SC2016
-  BOOT_CARD=4G "$here/tests/boot-qemu.sh" "$image" "$hostname" 'cat /etc/motd' \
+  BOOT_CARD=4G BOOT_KEEP=$work/card.img "$here/tests/boot-qemu.sh" "$image" "$hostname" 'cat /etc/motd' \
     'echo root has $(df -m --output=size / | tail -n 1) MiB' | tee "$work/booted"
   grep -q 'made by ceil-img' "$work/booted"
   size=$(sed -n 's/^root has *\([0-9]*\) MiB.*/\1/p' "$work/booted")
@@ -84,5 +92,7 @@ if [ "${SKIP_BOOT:-0}" != 1 ]; then
     echo "rig-accept: the root file system has ${size:-no} MiB on a card of 4 GiB" >&2
     exit 1
   }
+  sfdisk -V "$work/card.img"
+  check_volumes "$work/card.img"
 fi
 echo "rig-accept: ok"

@@ -137,12 +137,14 @@ fn a_gpt_grows_keeps_numbers_and_satisfies_sgdisk() {
     let len = 40 * MIB - table.tail() - root.start;
     table.grow(&*overlay, 1, len).expect("grow");
 
-    let mut stale = [1u8; 512];
-    BlockIo::read_at(&*overlay, old_end - 512, &mut stale).expect("read");
+    let mut stale = [1u8; 33 * 512];
+    BlockIo::read_at(&*overlay, old_end - 33 * 512, &mut stale).expect("read");
     assert_eq!(
-        stale, [0; 512],
-        "the old backup header must not stay inside the partition"
+        stale,
+        [0; 33 * 512],
+        "the old backup of header and entries must not stay inside the partition"
     );
+    assert!(root.start < old_end - 33 * 512 && old_end < root.start + len);
     let path = save(dir.path(), &overlay);
     if let Some((ok, text)) = need(tool("sgdisk", &["-v", &path], ""), "sgdisk") {
         assert!(ok && text.contains("No problems found"), "{text}");
@@ -194,6 +196,18 @@ fn damaged_hybrid_extended_and_short_tables_are_refused() {
         error.contains("primary header is missing or its checksum is wrong"),
         "{error}"
     );
+
+    // Valid by its checksum, but a partition may now end inside the backup.
+    let overlay = image(dir.path(), 24 * MIB, gpt).expect("sfdisk");
+    let mut header = [0; 92];
+    BlockIo::read_at(&*overlay, 512, &mut header).expect("read");
+    header[48] += 1;
+    header[16..20].fill(0);
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&header);
+    header[16..20].copy_from_slice(&crc.to_le_bytes());
+    overlay.write_at(512, &header).expect("patch");
+    let error = Table::read(&*overlay).expect_err("usable").to_string();
+    assert!(error.contains("reach into the backup"), "{error}");
 
     let overlay = image(dir.path(), 24 * MIB, gpt).expect("sfdisk");
     overlay.write_at(446 + 16 + 4, &[0x0c]).expect("patch");

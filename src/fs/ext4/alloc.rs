@@ -11,6 +11,12 @@ use super::inode::Inode;
 use super::undo::Step;
 use super::{Ext4, bitmap};
 
+/// Files of at least this size start on a multiple of it, in bytes. Flash is erased in allocation units, of 4 MiB on
+/// common SD cards (SD Physical Layer Simplified Specification, `AU_SIZE`): a file that begins inside one shares
+/// it with its neighbour, and rewriting either wears both. Counted from the start of the file system, which is as good as
+/// from that of the card: images of the Raspberry Pi have their partitions on multiples of 4 or 8 MiB.
+const ALLOCATION_UNIT: u64 = 4 << 20;
+
 impl Ext4 {
     /// A descriptor to be changed.
     pub(crate) fn group_mut(&mut self, number: u32) -> &mut Group {
@@ -166,8 +172,41 @@ impl Ext4 {
         Ok((run_len >= min && run_len > 0).then_some((run_start, run_len)))
     }
 
+    /// As [`Ext4::find_run`], but of a run that begins at a multiple of `align` blocks.
+    fn find_aligned(
+        &self,
+        from: u64,
+        to: u64,
+        min: u64,
+        cap: u64,
+        align: u64,
+    ) -> FsResult<Option<(u64, u64)>> {
+        let mut at = from;
+        // A run so long holds an aligned one.
+        let enough = cap + align - 1;
+        while let Some((start, len)) = self.find_run(at, to, min, enough)? {
+            let skip = start.next_multiple_of(align) - start;
+            if len >= skip + min {
+                return Ok(Some((start + skip, (len - skip).min(cap))));
+            }
+            at = start + len;
+        }
+        Ok(None)
+    }
+
     /// Takes `count` blocks: one run if there is one, the first from `goal` on; else the largest runs there are.
     pub(crate) fn allocate(&mut self, goal: u64, count: u64) -> FsResult<Vec<(u64, u64)>> {
+        self.allocate_runs(goal, count, 1)
+    }
+
+    /// As [`Ext4::allocate`], for the content of a file: a large one begins where an allocation unit does, if there
+    /// is such a run as long as the best that does not.
+    pub(crate) fn allocate_content(&mut self, goal: u64, count: u64) -> FsResult<Vec<(u64, u64)>> {
+        let unit = ALLOCATION_UNIT / self.sb.block_size as u64;
+        self.allocate_runs(goal, count, unit)
+    }
+
+    fn allocate_runs(&mut self, goal: u64, count: u64, unit: u64) -> FsResult<Vec<(u64, u64)>> {
         if count == 0 {
             return Ok(Vec::new());
         }
@@ -177,12 +216,15 @@ impl Ext4 {
         let mut runs = Vec::new();
         let mut left = count;
         let mut min = count;
+        let mut align = unit;
         while left > 0 {
             let mut at = goal;
             let mut wrapped = false;
             while left > 0 {
                 let to = if wrapped { goal } else { end };
-                match self.find_run(at, to, min.min(left), left)? {
+                let least = min.min(left);
+                let align = if least < unit { 1 } else { align };
+                match self.find_aligned(at, to, least, left, align)? {
                     Some((start, len)) => {
                         self.mark_used(start, len)?;
                         runs.push((start, len));
@@ -196,9 +238,15 @@ impl Ext4 {
                     }
                 }
             }
+            if align > 1 && min >= unit {
+                // Few pieces matter more than where they begin.
+                align = 1;
+                continue;
+            }
             if left > 0 && min == 1 {
                 return damaged("the block bitmaps have fewer free blocks than the superblock says");
             }
+            align = unit;
             min = (min / 2).max(1);
         }
         Ok(runs)

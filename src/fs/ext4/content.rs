@@ -155,7 +155,7 @@ impl Ext4 {
             Vec::new()
         };
         let count = ranges.iter().map(|r| r.end - r.start).sum();
-        let runs = self.allocate(self.goal(number), count)?;
+        let runs = self.allocate_content(self.goal(number), count)?;
         let mut extents = Vec::new();
         self.place_content(&mut extents, &ranges, runs, source, (0, 0));
         inode.set_size(size);

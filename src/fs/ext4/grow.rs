@@ -1,6 +1,7 @@
 //! Growing, offline: the last group is filled up, new groups are added, the reserved descriptor blocks are used up
 //! one by one and the resize inode follows. Copies of superblock and descriptors are rewritten at the commit.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::{FsError, FsResult};
@@ -11,12 +12,20 @@ use super::format::{bg, compat, incompat, ino, join, sb, set_u32, u32_at};
 use super::group::Group;
 use super::store::{Buffer, Payload};
 use super::superblock::Superblock;
-use crate::disk::BlockIo;
+use crate::disk::{BlockIo, Source};
 
 /// A last group with fewer blocks than this beyond its metadata is left out, as `mke2fs` does.
 const LEAST_DATA: u64 = 50;
 /// Place of the double indirect block in `i_block` (`EXT2_DIND_BLOCK`).
 const DIND_BLOCK: usize = 13 * 4;
+
+/// Bitmaps of new groups. There are few kinds of them, so that terabytes of groups refer to the same bytes.
+#[derive(Default)]
+struct Bitmaps {
+    inodes: Option<Arc<dyn Source>>,
+    /// By number of blocks used and in all.
+    blocks: BTreeMap<(u64, u64), Arc<dyn Source>>,
+}
 
 impl Ext4 {
     pub(crate) fn do_grow(&mut self, device: Arc<dyn BlockIo>) -> FsResult<()> {
@@ -51,8 +60,9 @@ impl Ext4 {
         for block in table + old.gdt_blocks()..table + self.sb.gdt_blocks() {
             self.store.put_block(block, vec![0; self.sb.block_size]);
         }
+        let mut maps = Bitmaps::default();
         for number in old_groups..self.sb.groups_count() {
-            self.add_group(number);
+            self.add_group(number, &mut maps);
         }
         if self.sb.has_compat(compat::RESIZE_INODE) {
             self.update_resize_inode(&old)?;
@@ -82,7 +92,7 @@ impl Ext4 {
     }
 
     /// Appends a group with its metadata at its own start.
-    fn add_group(&mut self, number: u32) {
+    fn add_group(&mut self, number: u32, maps: &mut Bitmaps) {
         let start = self.sb.group_start(number);
         let len = self.sb.group_len(number);
         let supers = self.sb.super_blocks(number);
@@ -107,8 +117,9 @@ impl Ext4 {
             g.set_itable_unused(self.sb.inodes_per_group);
         } else {
             g.inode_bitmap_changed = true;
-            let map = self.fresh_inode_bitmap();
-            self.store.put_block(first + 1, map);
+            let fresh = || Arc::new(Buffer(self.fresh_inode_bitmap())) as Arc<dyn Source>;
+            let map = maps.inodes.get_or_insert_with(fresh).clone();
+            self.refer(first + 1, 1, map);
             self.zero(first + 2, itable);
         }
         let last = number + 1 == self.sb.groups_count();
@@ -116,23 +127,33 @@ impl Ext4 {
             self.groups[number as usize].set_flag(bg::BLOCK_UNINIT, true);
         } else {
             self.groups[number as usize].block_bitmap_changed = true;
-            let mut map = vec![0; self.sb.block_size];
-            bitmap::set_range(&mut map, 0, used as usize);
-            bitmap::set_range(&mut map, len as usize, self.sb.block_size * 8);
-            self.store.put_block(first, map);
+            let bits = self.sb.block_size * 8;
+            let fresh = || {
+                let mut map = vec![0; bits / 8];
+                bitmap::set_range(&mut map, 0, used as usize);
+                bitmap::set_range(&mut map, len as usize, bits);
+                Arc::new(Buffer(map)) as Arc<dyn Source>
+            };
+            let map = maps.blocks.entry((used, len)).or_insert_with(fresh).clone();
+            self.refer(first, 1, map);
         }
         self.sb.free_blocks += len - used;
         self.sb.free_inodes += self.sb.inodes_per_group;
     }
 
-    fn zero(&mut self, start: u64, blocks: u64) {
-        let nothing = Payload {
+    /// Makes blocks those of `source`, and zero behind its end.
+    fn refer(&mut self, start: u64, blocks: u64, source: Arc<dyn Source>) {
+        let payload = Payload {
             blocks,
-            source: Arc::new(Buffer(Vec::new())),
             offset: 0,
-            len: 0,
+            len: source.len(),
+            source,
         };
-        self.store.add_payload(start, nothing);
+        self.store.add_payload(start, payload);
+    }
+
+    fn zero(&mut self, start: u64, blocks: u64) {
+        self.refer(start, blocks, Arc::new(Buffer(Vec::new())));
     }
 
     /// Takes used descriptor blocks out of the resize inode and names the blocks of new copies in the others:
@@ -191,8 +212,7 @@ impl Ext4 {
             .zip(&self.groups)
             .flat_map(|(number, g)| g.to_bytes(number, &self.sb))
             .collect();
-        let len = table.len() as u64;
-        let table: Arc<dyn crate::disk::Source> = Arc::new(Buffer(table));
+        let table: Arc<dyn Source> = Arc::new(Buffer(table));
         let blocks = self.sb.gdt_blocks();
         for number in 1..self.sb.groups_count() {
             if !self.sb.has_super(number) {
@@ -203,34 +223,51 @@ impl Ext4 {
             block.resize(self.sb.block_size, 0);
             self.store.put_block(start, block);
             self.store.forget(start + 1, blocks);
-            let copy = Payload {
-                blocks,
-                source: table.clone(),
-                offset: 0,
-                len,
-            };
-            self.store.add_payload(start + 1, copy);
+            self.refer(start + 1, blocks, table.clone());
         }
         Ok(())
     }
 }
 
+/// The most blocks a file system can be grown to, and what sets that limit.
+fn limit(old: &Superblock) -> (u64, String) {
+    let reserved = if old.has_compat(compat::RESIZE_INODE) {
+        u64::from(old.reserved_gdt_blocks())
+    } else {
+        0
+    };
+    let whole = |groups: u64| old.first_data_block + groups * old.blocks_per_group;
+    let described = (old.gdt_blocks() + reserved) * (old.block_size / old.desc_size) as u64;
+    let mut limits = vec![
+        (
+            whole(described),
+            format!("the {reserved} reserved descriptor blocks allow"),
+        ),
+        (
+            whole(u64::from(u32::MAX / old.inodes_per_group)),
+            "inode numbers of 32 bits allow".to_owned(),
+        ),
+    ];
+    if !old.has_incompat(incompat::BIT64) {
+        limits.push((u64::from(u32::MAX), "without 64bit there are".to_owned()));
+    }
+    // There is always one.
+    limits.into_iter().min().unwrap_or_default()
+}
+
 /// The superblock of the grown file system, `None` when there is nothing to gain.
 fn plan(old: &Superblock, wanted: u64) -> FsResult<Option<Superblock>> {
     let bs = old.block_size as u64;
-    if !old.has_incompat(incompat::BIT64) && wanted > u64::from(u32::MAX) {
-        return unsupported(format!(
-            "growing to {wanted} blocks; without 64bit it can have {} bytes",
-            u64::from(u32::MAX) * bs
-        ));
-    }
     let mut new = old.clone();
     new.blocks_count = wanted;
     let groups = |s: &Superblock| u64::from(s.groups_count());
     let last = new.groups_count() - 1;
     if groups(&new) > groups(old) {
         let copies = if new.has_super(last) {
-            1 + old.gdt_blocks().max(new.gdt_blocks()) + u64::from(old.reserved_gdt_blocks())
+            // New descriptor blocks come out of the reserve.
+            1 + new
+                .gdt_blocks()
+                .max(old.gdt_blocks() + u64::from(old.reserved_gdt_blocks()))
         } else {
             0
         };
@@ -241,31 +278,19 @@ fn plan(old: &Superblock, wanted: u64) -> FsResult<Option<Superblock>> {
     if new.blocks_count <= old.blocks_count {
         return Ok(None);
     }
-    let more = new.gdt_blocks() - old.gdt_blocks();
-    let reserved = u64::from(old.reserved_gdt_blocks());
-    if more > 0 && (more > reserved || !old.has_compat(compat::RESIZE_INODE)) {
-        let usable = if old.has_compat(compat::RESIZE_INODE) {
-            reserved
-        } else {
-            0
-        };
-        let most = (old.gdt_blocks() + usable) * (bs / old.desc_size as u64);
+    let (most, why) = limit(old);
+    if new.blocks_count > most {
         return unsupported(format!(
-            "growing to {} bytes: the {usable} reserved descriptor blocks allow up to {} bytes",
+            "growing to {} bytes: {why} up to {} bytes",
             new.blocks_count * bs,
-            (old.first_data_block + most * old.blocks_per_group) * bs
+            most * bs
         ));
     }
-    new.set_u16(sb::RESERVED_GDT_BLOCKS, (reserved - more) as u16);
-    let inodes = groups(&new) * u64::from(old.inodes_per_group);
-    let Ok(inodes) = u32::try_from(inodes) else {
-        return unsupported(format!(
-            "growing to {} bytes: it would have {inodes} inodes, {} are possible",
-            new.blocks_count * bs,
-            u32::MAX
-        ));
-    };
-    new.inodes_count = inodes;
+    let more = new.gdt_blocks() - old.gdt_blocks();
+    let reserved = u64::from(old.reserved_gdt_blocks());
+    // The limit is such that both fit.
+    new.set_u16(sb::RESERVED_GDT_BLOCKS, reserved.saturating_sub(more) as u16);
+    new.inodes_count = (groups(&new) * u64::from(old.inodes_per_group)) as u32;
     scale_reserve(old, &mut new);
     count_overhead(old, &mut new);
     Ok(Some(new))

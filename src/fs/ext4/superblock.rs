@@ -167,8 +167,13 @@ impl Superblock {
         {
             return damaged(format!("{ipg} inodes per group"));
         }
-        if self.first_ino < 11 || self.first_ino > ipg {
+        if self.first_ino < 11 {
             return damaged(format!("first inode is {}", self.first_ino));
+        }
+        if self.first_ino > ipg {
+            return unsupported(format!(
+                "{ipg} inodes per group; the reserved ones must fit into the first"
+            ));
         }
         match self.blocks_count.checked_mul(bs) {
             Some(need) if need <= device_len => {}

@@ -159,7 +159,7 @@ fn boot_sector(image: &Path) -> [u8; 512] {
     sector
 }
 
-fn edited(dir: &Path, base: Base) -> (std::path::PathBuf, Tree) {
+pub(super) fn edited(dir: &Path, base: Base) -> (std::path::PathBuf, Tree) {
     let image = make_base(dir, base, 250);
     let model = extract(&image);
     let mut pair = Pair {

@@ -2,6 +2,7 @@
 
 mod damage;
 mod edit;
+mod lab;
 mod limits;
 mod make;
 mod support;

@@ -92,24 +92,37 @@ pub(super) fn run(program: &str, args: &[&str]) -> Option<(i32, String)> {
 /// A fresh file system of `mib` MiB; `None` where `mke2fs` is missing.
 pub(super) fn make(layout: &str, mib: u64, more: &[&str]) -> Option<Base> {
     let options = LAYOUTS.iter().find(|l| l.0 == layout).unwrap().1;
-    let dir = tempfile::tempdir().unwrap();
-    let image = dir.path().join("image");
-    File::create(&image).unwrap().set_len(mib << 20).unwrap();
-    let mut args = vec!["-q", "-F", "-t", "ext4", "-L", "root"];
+    let mut args = vec!["-L", "root"];
     // Without this, mke2fs takes 1024 bytes for a device as small as those of the tests.
     if !options.contains(&"-b") && !more.contains(&"-b") {
         args.extend(["-b", "4096", "-i", "16384"]);
     }
     args.extend(options);
     args.extend(more);
+    make_with(mib << 20, &args)?
+        .map_err(|text| format!("{layout}: {text}"))
+        .unwrap()
+        .into()
+}
+
+/// A fresh file system on `len` bytes with these options, or what `mke2fs` has against them; `None` where it is
+/// missing.
+pub(super) fn make_with(len: u64, options: &[&str]) -> Option<Result<Base, String>> {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("image");
+    File::create(&image).unwrap().set_len(len).unwrap();
+    let mut args = vec!["-q", "-F", "-t", "ext4"];
+    args.extend(options);
     args.push(image.to_str().unwrap());
     let (code, text) = run("mke2fs", &args)?;
-    assert_eq!(code, 0, "{layout}: {text}");
-    Some(Base {
+    if code != 0 {
+        return Some(Err(text));
+    }
+    Some(Ok(Base {
         dir,
         image,
         short_times: options.contains(&"128"),
-    })
+    }))
 }
 
 impl Base {
@@ -119,6 +132,11 @@ impl Base {
 
     pub(super) fn path(&self) -> &str {
         self.image.to_str().unwrap()
+    }
+
+    /// Length of the image in bytes.
+    pub(super) fn len(&self) -> u64 {
+        fs::metadata(&self.image).unwrap().len()
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {
