@@ -154,9 +154,10 @@ def main():
     name = os.path.basename(DISK)
     log = subprocess.run(["dmesg", "--notime"], stdout=subprocess.PIPE, check=False).stdout.decode(errors="replace")
     for line in log.splitlines():
-        hit = re.search(rf"(EXT4|FAT)-fs\b.*\({name}(\d+)\)(.*)", line)
-        if hit and re.search("error|warning|corrupt|bad|not properly", line, re.IGNORECASE):
-            print(json.dumps({"partition": int(hit[2]), "kernel": line}), flush=True)
+        # `EXT4-fs error (device vdb2): ...` and `FAT-fs (vdb3): Volume was not properly unmounted. ...`
+        hit = re.search(rf"(?:EXT4|FAT)-fs\b.*\((?:device )?{name}(\d+)\)", line)
+        if hit and re.search(r"\b(error|warning|corrupt\w*|bad|not properly)\b", line, re.IGNORECASE):
+            print(json.dumps({"partition": int(hit[1]), "kernel": line}), flush=True)
 
 
 main()
