@@ -5,6 +5,7 @@
 mod check;
 mod grow;
 mod hostile;
+mod journal;
 mod limits;
 mod matrix;
 mod mkfs;
