@@ -59,12 +59,17 @@ impl Ext4 {
     /// Deletes or cuts every orphan, and empties the list and the file.
     pub(crate) fn process_orphans(&mut self, recovery: &mut Recovery) -> FsResult<()> {
         let mut seen = BTreeSet::new();
+        let has_file = self.sb.has_compat(compat::ORPHAN_FILE);
+        if has_file {
+            // It must not free its own blocks.
+            seen.insert(self.sb.u32(sb::ORPHAN_FILE_INUM));
+        }
         let mut next = self.sb.u32(sb::LAST_ORPHAN);
         while next != 0 {
             next = self.process_orphan(next, &mut seen, recovery)?;
         }
         self.sb.set_u32(sb::LAST_ORPHAN, 0);
-        if self.sb.has_compat(compat::ORPHAN_FILE) {
+        if has_file {
             self.process_orphan_file(&mut seen, recovery)?;
         } else if self.sb.has_ro_compat(ro_compat::ORPHAN_PRESENT) {
             return damaged("`orphan_present` is set, and there is no orphan file");
@@ -88,9 +93,10 @@ impl Ext4 {
             ));
         }
         let seed = inode.seed(number, &self.sb);
-        // It must not free its own blocks.
-        seen.insert(number);
-        let places = mapping.extents.iter().flat_map(|e| e.physical..e.physical + e.len);
+        let places = mapping
+            .extents
+            .iter()
+            .flat_map(|e| e.physical..e.physical + e.len);
         for place in places {
             let block = self.store.block(place)?;
             if let Some(what) = tail_defect(&block, seed, place, self.sb.has_metadata_csum()) {

@@ -1,12 +1,12 @@
 //! The superblock: geometry, features, counts.
 
+use super::FsResult;
 use super::checksum::crc32c;
 use super::error::{damaged, unsupported};
 use super::format::{
-    EXT4_SUPER_MAGIC, SUPERBLOCK_SIZE, compat, incompat, ino, join, ro_compat,
-    sb, set_u16, set_u32, u16_at, u32_at,
+    EXT4_SUPER_MAGIC, SUPERBLOCK_SIZE, compat, incompat, ino, join, ro_compat, sb, set_u16, set_u32, u16_at,
+    u32_at,
 };
-use super::FsResult;
 
 /// A superblock with its geometry checked.
 #[derive(Debug, Clone)]

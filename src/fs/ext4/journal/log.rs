@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::super::{FsError, FsResult};
+use super::super::blockmap;
 use super::super::error::{damaged, unsupported};
 use super::super::extent::{self, Mapping};
 use super::super::format::ino;
@@ -10,7 +11,6 @@ use super::super::group::Group;
 use super::super::inode::Inode;
 use super::super::store::Store;
 use super::super::superblock::Superblock;
-use super::super::blockmap;
 use super::ADVICE;
 use super::superblock::JournalSuperblock;
 use crate::disk::BlockIo;

@@ -19,6 +19,8 @@ use crate::disk::{BlockIo, Overlay};
 pub(crate) use superblock::{defect, empty_superblock};
 
 const ADVICE: &str = "boot the image once and shut it down, or run e2fsck on it";
+/// For what the kernel does not mount either.
+const REPAIR: &str = "run e2fsck on the image";
 
 /// Whether a file system has something to replay or to clean up.
 fn is_dirty(s: &Superblock) -> bool {
@@ -31,7 +33,9 @@ fn is_dirty(s: &Superblock) -> bool {
 fn require_sound(s: &Superblock) -> FsResult<()> {
     let state = s.u16(sb::STATE);
     if state & EXT4_ERROR_FS != 0 {
-        return unsupported("the kernel met errors and marked the file system as not clean; run e2fsck on it");
+        return unsupported(
+            "the kernel met errors and marked the file system as not clean; run e2fsck on it",
+        );
     }
     if state & EXT4_VALID_FS == 0 {
         return unsupported(format!("not marked clean; {ADVICE}"));

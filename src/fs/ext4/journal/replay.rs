@@ -10,11 +10,11 @@ use super::super::format::{
 };
 use super::super::superblock::Superblock;
 use super::super::{FsResult, Recovery};
-use super::ADVICE;
 use super::log::Log;
 use super::revoke::Revoked;
 use super::scan::{Found, Tag, copy_agrees, scan};
 use super::superblock::JBD2_MAGIC;
+use super::{ADVICE, REPAIR};
 use crate::disk::BlockIo;
 
 /// `fc_tag` of the first record of a fast commit (`EXT4_FC_TAG_HEAD`): features, then the transaction.
@@ -26,7 +26,7 @@ pub(super) fn replay(io: &Arc<dyn BlockIo>, s: &Superblock, recovery: &mut Recov
     let log = Log::open(io, s)?;
     if log.sb.errno != 0 {
         return unsupported(format!(
-            "the journal has recorded error {}; run e2fsck on the image",
+            "the journal has recorded error {}; {REPAIR}",
             log.sb.errno.cast_signed()
         ));
     }
@@ -74,7 +74,7 @@ fn choose<'a>(
         } else {
             if !copy_agrees(&log.read(tag.at)?, tag, &log.sb) {
                 return damaged(format!(
-                    "block {} of the journal has a wrong checksum; {ADVICE}",
+                    "block {} of the journal has a wrong checksum; {REPAIR}",
                     tag.at
                 ));
             }
@@ -85,10 +85,12 @@ fn choose<'a>(
     let own = log.own_blocks();
     for block in last.keys() {
         let before = own.partition_point(|(start, _)| start <= block);
-        let inside = own[..before].last().is_some_and(|(start, len)| block - start < *len);
+        let inside = own[..before]
+            .last()
+            .is_some_and(|(start, len)| block - start < *len);
         // Block 0 holds the superblock where blocks are larger than 1024 bytes.
         if inside || *block < s.first_data_block || *block >= blocks_count {
-            return damaged(format!("the journal writes to block {block}; {ADVICE}"));
+            return damaged(format!("the journal writes to block {block}; {REPAIR}"));
         }
     }
     Ok(last)

@@ -8,7 +8,7 @@
 use super::super::FsResult;
 use super::super::checksum::{crc32_be, crc32c};
 use super::super::error::damaged;
-use super::ADVICE;
+use super::REPAIR;
 use super::log::Log;
 use super::superblock::{Checksums, JBD2_MAGIC, JournalSuperblock, be16, be32};
 
@@ -131,7 +131,7 @@ struct Scan<'a> {
 
 fn corrupt<T>(sequence: u32) -> FsResult<T> {
     damaged(format!(
-        "transaction {sequence} of the journal has a wrong checksum; {ADVICE}"
+        "transaction {sequence} of the journal has a wrong checksum; {REPAIR}"
     ))
 }
 
@@ -139,7 +139,9 @@ impl Scan<'_> {
     fn next_block(&mut self) -> FsResult<Vec<u8>> {
         // Going round once and a block further ends at a block of an older transaction, or never.
         if self.passed > self.log.sb.log_blocks() {
-            return damaged(format!("the journal has transactions longer than its log; {ADVICE}"));
+            return damaged(format!(
+                "the journal has transactions longer than its log; {REPAIR}"
+            ));
         }
         let block = self.log.read(self.at)?;
         self.at = self.log.after(self.at);

@@ -114,7 +114,13 @@ impl JournalSuperblock {
         if be32(raw, MAGIC) != JBD2_MAGIC || !matches!(version, SUPERBLOCK_V1 | SUPERBLOCK_V2) {
             return damaged("has no journal superblock");
         }
-        let feature = |at: usize| if version == SUPERBLOCK_V1 { 0 } else { be32(raw, at) };
+        let feature = |at: usize| {
+            if version == SUPERBLOCK_V1 {
+                0
+            } else {
+                be32(raw, at)
+            }
+        };
         let incompat = feature(FEATURE_INCOMPAT);
         let unknown = incompat & !INCOMPAT_KNOWN;
         if unknown != 0 {
@@ -184,7 +190,10 @@ impl JournalSuperblock {
             s.fast_commits = Some(s.last + 1).filter(|block| *block < maxlen);
         }
         if s.first == 0 || s.first >= s.last {
-            return damaged(format!("says that its log is from block {} to {}", s.first, s.last));
+            return damaged(format!(
+                "says that its log is from block {} to {}",
+                s.first, s.last
+            ));
         }
         if s.start != 0 && !(s.first..s.last).contains(&s.start) {
             return damaged(format!("says that it begins at block {}", s.start));

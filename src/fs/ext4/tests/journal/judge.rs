@@ -13,6 +13,20 @@ use crate::fs::Recovery;
 /// `s_kbytes_written`, `s_wtime_hi`, and `s_checksum` over them.
 const OF_THE_RUN: [(usize, usize); 5] = [(0x30, 4), (0x40, 4), (0x178, 8), (0x274, 1), (0x3FC, 4)];
 
+/// A place without a disk below it, where there is one: these tests flush a lot.
+fn quick() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
+}
+
+/// A fresh file system, as [`make`] makes it, at such a place.
+pub(super) fn fresh(layout: &str, mib: u64, more: &[&str]) -> Option<Base> {
+    let base = make(layout, mib, more)?;
+    let dir = quick();
+    let image = dir.path().join("image");
+    copy(&base.image, &image);
+    Some(Base { dir, image, ..base })
+}
+
 /// An image that was copied while it was mounted.
 pub(super) struct Dirty {
     dir: tempfile::TempDir,
@@ -52,14 +66,20 @@ fn e2fsck(args: &[&str]) -> (i32, String) {
 impl Dirty {
     /// A copy of the image as it is.
     pub(super) fn of(base: &Base) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::at(&base.image)
+    }
+
+    /// The same of a file.
+    pub(super) fn at(path: &Path) -> Self {
+        let dir = quick();
         let image = dir.path().join("dirty");
-        copy(&base.image, &image);
+        copy(path, &image);
         Self { dir, image }
     }
 
-    pub(super) fn path(&self) -> &str {
-        self.image.to_str().unwrap()
+    /// The bytes of one of the copies that were worked on.
+    pub(super) fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.dir.path().join(name)).unwrap()
     }
 
     /// A copy to work on.
@@ -69,8 +89,8 @@ impl Dirty {
         to
     }
 
-    /// Our replay against that of e2fsck, byte for byte. Where there are orphans, which e2fsck cleans up in the same
-    /// run, that of debugfs is taken, which is the same code. `None` when we refuse; where e2fsck cannot replay, we
+    /// Our replay against that of e2fsck, byte for byte. Where there may be orphans, which e2fsck cleans up in the
+    /// same run, that of debugfs is taken, which is the same code. `None` when we refuse; where e2fsck cannot replay, we
     /// must.
     pub(super) fn replays_as_e2fsck(&self, what: &str) -> Option<Recovery> {
         let ours = self.copy("ours");
@@ -83,6 +103,7 @@ impl Dirty {
                     fs::read(&self.image).unwrap() == fs::read(&ours).unwrap(),
                     "{what}: refused, and changed: {error}"
                 );
+                eprintln!("{what}: {error}");
                 return None;
             }
         };
@@ -91,7 +112,7 @@ impl Dirty {
             code & !1 == 0 && !text.contains("orrupt"),
             "{what}: e2fsck replays with {code}, we had {recovery:?}:\n{text}"
         );
-        if text.contains("orphan") {
+        if text.contains("orphan") || dump(&ours).contains("orphan_present") {
             copy(&self.image, &theirs);
             text = debugfs(&theirs, "journal_run\n");
         }
@@ -106,7 +127,10 @@ impl Dirty {
             .take(20)
             .map(|at| format!("{at:#x}: {:02x} {:02x}", a[at], b[at]))
             .collect();
-        assert!(different.is_empty(), "{what}: ours, theirs: {different:?}\n{text}");
+        assert!(
+            different.is_empty(),
+            "{what}: ours, theirs: {different:?}\n{text}"
+        );
         Some(recovery)
     }
 
@@ -119,15 +143,23 @@ impl Dirty {
     ) -> Recovery {
         let ours = self.copy("ours");
         let before = fs::read(&ours).unwrap();
-        assert_eq!(check(&Disk::open(&ours)).unwrap(), [], "{what}: the recovered state");
+        assert_eq!(
+            check(&Disk::open(&ours)).unwrap(),
+            [],
+            "{what}: the recovered state"
+        );
         assert!(before == fs::read(&ours).unwrap(), "{what}: a check writes");
         let recovery = recover(&Disk::open(&ours)).unwrap().expect("a dirty image");
-        assert_eq!(recover(&Disk::open(&ours)).unwrap(), None, "{what}: a second time");
+        assert_eq!(
+            recover(&Disk::open(&ours)).unwrap(),
+            None,
+            "{what}: a second time"
+        );
         fsck(&ours, what);
         assert_eq!(check(&Disk::open(&ours)).unwrap(), [], "{what}");
         let seen = our_view(&Ext4::open(Disk::open(&ours)).unwrap());
         let theirs = Base {
-            dir: tempfile::tempdir().unwrap(),
+            dir: quick(),
             image: self.copy("theirs"),
             short_times: false,
         };
@@ -137,7 +169,7 @@ impl Dirty {
         }
         let mut expected = theirs.kernel_view().unwrap();
         let after = Base {
-            dir: tempfile::tempdir().unwrap(),
+            dir: quick(),
             image: ours,
             short_times: false,
         };
@@ -149,6 +181,16 @@ impl Dirty {
         after.fsck(&format!("{what}: after the kernel mounted it"));
         recovery
     }
+}
+
+/// A number that debugfs answers with.
+pub(super) fn ask(image: &Path, command: &str) -> u64 {
+    let (_, text) = run("debugfs", &["-R", command, image.to_str().unwrap()]).unwrap();
+    let number = text
+        .lines()
+        .filter(|line| !line.starts_with("debugfs"))
+        .find_map(|line| line.split_whitespace().next_back()?.parse().ok());
+    number.unwrap_or_else(|| panic!("{command}: {text}"))
 }
 
 /// What `dumpe2fs -h` says.

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::super::support::*;
-use super::judge::{commit, cut_power, dump};
+use super::judge::{commit, cut_power, dump, fresh};
 
 /// Layouts with a journal.
 fn layouts() -> impl Iterator<Item = &'static str> {
@@ -19,8 +19,15 @@ fn layouts() -> impl Iterator<Item = &'static str> {
 fn freed_directories_stay_gone() {
     let mut revoked = 0;
     for layout in layouts() {
-        let Some(base) = make(layout, 40, &[]) else { return };
-        let Some(dirty) = cut_power(&base, "rw", |root| {
+        let Some(base) = fresh(layout, 40, &[]) else {
+            return;
+        };
+        // Without `metadata_csum` the journal has checksums for the asking, of the first version.
+        let options = match layout {
+            "inode128" => "rw,data=writeback,journal_async_commit",
+            _ => "rw,journal_checksum",
+        };
+        let Some(dirty) = cut_power(&base, options, |root| {
             for d in 0..4 {
                 let dir = root.join(format!("d{d}"));
                 fs::create_dir(&dir).unwrap();
@@ -43,6 +50,13 @@ fn freed_directories_stay_gone() {
         };
         let replayed = dirty.replays_as_e2fsck(layout).unwrap();
         assert!(replayed.transactions >= 3 && replayed.blocks > 10, "{replayed:?}");
+        let said = dump(&dirty.image);
+        let version = match layout {
+            "buster" | "hypriot" => "journal_checksum",
+            "inode128" => "journal_async_commit",
+            _ => "journal_checksum_v3",
+        };
+        assert!(said.contains(version), "{layout}: {said}");
         revoked += replayed.revoked;
         let done = dirty.recovers_as_the_kernel(layout, |_| {});
         assert_eq!(done, replayed, "{layout}");
@@ -54,7 +68,9 @@ fn freed_directories_stay_gone() {
 #[test]
 fn open_files_without_a_name_are_deleted() {
     for layout in layouts() {
-        let Some(base) = make(layout, 40, &[]) else { return };
+        let Some(base) = fresh(layout, 40, &[]) else {
+            return;
+        };
         let Some(dirty) = cut_power(&base, "rw", |root| {
             let mut open = Vec::new();
             fs::write(root.join("kept"), [7; 5000]).unwrap();
@@ -98,28 +114,31 @@ fn open_files_without_a_name_are_deleted() {
 /// A log that went around its ring several times.
 #[test]
 fn a_small_journal_that_wraps() {
-    for (layout, size) in [("block1k", "size=1"), ("inode128csum", "size=1"), ("hypriot", "size=4")] {
-        let Some(base) = make(layout, 24, &["-J", size]) else { return };
-        for rounds in [500] {
-            let Some(dirty) = cut_power(&base, "rw", |root| {
-                for n in 0..rounds {
-                    let dir = root.join(format!("d{}", n % 7));
-                    if n % 5 == 4 {
-                        let _ = fs::remove_dir_all(&dir);
-                    } else {
-                        fs::create_dir_all(&dir).unwrap();
-                        fs::write(dir.join(format!("{n}")), vec![1; n * 10]).unwrap();
-                    }
-                    commit(root);
+    for (layout, size) in [
+        ("block1k", "size=1"),
+        ("inode128csum", "size=1"),
+        ("hypriot", "size=4"),
+    ] {
+        let Some(base) = fresh(layout, 24, &["-J", size]) else {
+            return;
+        };
+        let Some(dirty) = cut_power(&base, "rw", |root| {
+            for n in 0..500 {
+                let dir = root.join(format!("d{}", n % 7));
+                if n % 5 == 4 {
+                    let _ = fs::remove_dir_all(&dir);
+                } else {
+                    fs::create_dir_all(&dir).unwrap();
+                    fs::write(dir.join(format!("{n}")), vec![1; n * 10]).unwrap();
                 }
-            }) else {
-                return;
-            };
-            let what = format!("{layout}, {rounds}");
-            let replayed = dirty.replays_as_e2fsck(&what).unwrap();
-            assert!(replayed.transactions > 0, "{what}: {replayed:?}");
-            dirty.recovers_as_the_kernel(&what, |_| {});
-        }
+                commit(root);
+            }
+        }) else {
+            return;
+        };
+        let replayed = dirty.replays_as_e2fsck(layout).unwrap();
+        assert!(replayed.transactions > 0, "{layout}: {replayed:?}");
+        dirty.recovers_as_the_kernel(layout, |_| {});
     }
 }
 
@@ -127,7 +146,9 @@ fn a_small_journal_that_wraps() {
 #[test]
 fn data_in_the_journal() {
     for layout in ["bookworm", "buster", "block1k"] {
-        let Some(base) = make(layout, 40, &[]) else { return };
+        let Some(base) = fresh(layout, 40, &[]) else {
+            return;
+        };
         let Some(dirty) = cut_power(&base, "rw,data=journal", |root| {
             for f in 0..20u32 {
                 let block = [0xC0, 0x3B, 0x39, 0x98, 0, 0, 0, 2 - f as u8 % 2, 0, 0, 0, f as u8];
@@ -147,7 +168,9 @@ fn data_in_the_journal() {
 #[test]
 fn grown_while_mounted() {
     for layout in ["bookworm", "trixie", "debian", "hypriot"] {
-        let Some(base) = make(layout, 64, &["-g", "4096"]) else { return };
+        let Some(base) = fresh(layout, 64, &["-g", "4096"]) else {
+            return;
+        };
         let file = File::options().write(true).open(&base.image).unwrap();
         file.set_len(200 << 20).unwrap();
         let mut grown = false;
@@ -170,7 +193,11 @@ fn grown_while_mounted() {
         assert!(dump(&dirty.image).contains("needs_recovery"));
         // And after a clean unmount there is nothing to find either.
         base.fsck(layout);
-        assert_eq!(super::super::super::check(&Disk::open(&base.image)).unwrap(), [], "{layout}");
+        assert_eq!(
+            super::super::super::check(&Disk::open(&base.image)).unwrap(),
+            [],
+            "{layout}"
+        );
     }
 }
 
@@ -178,7 +205,9 @@ fn grown_while_mounted() {
 #[test]
 fn fast_commits_are_refused() {
     let more = ["-O", "fast_commit", "-J", "size=8"];
-    let Some(base) = make("debian", 64, &more) else { return };
+    let Some(base) = fresh("debian", 64, &more) else {
+        return;
+    };
     assert!(dump(&base.image).contains("fast_commit"));
     let work = |fast: bool| {
         cut_power(&base, "rw", |root| {
@@ -218,8 +247,17 @@ fn sequence(seed: u64) {
     if random.below(2) == 0 {
         more.extend(["-g", "2048"]);
     }
-    let Some(base) = make(layout, 32, &more) else { return };
-    let options = ["rw", "rw,data=journal", "rw,nodelalloc"][random.below(3) as usize];
+    let Some(base) = fresh(layout, 32, &more) else {
+        return;
+    };
+    let options = [
+        "rw",
+        "rw,data=journal",
+        "rw,nodelalloc",
+        "rw,journal_checksum",
+        "rw,data=writeback,journal_async_commit",
+    ];
+    let options = options[random.below(5) as usize];
     let what = format!("layout {layout}, {options}, seed {seed}");
     let Some(dirty) = cut_power(&base, options, |root| {
         let mut open = Vec::new();
@@ -235,7 +273,10 @@ fn sequence(seed: u64) {
                 4 => fs::rename(&a, &b),
                 5 => fs::hard_link(&a, &b),
                 6 => fs::remove_dir_all(&a),
-                7 => File::options().write(true).open(&a).and_then(|f| f.set_len(len as u64)),
+                7 => File::options()
+                    .write(true)
+                    .open(&a)
+                    .and_then(|f| f.set_len(len as u64)),
                 _ => {
                     if let Ok(file) = File::open(&a) {
                         open.push(file);
@@ -251,7 +292,9 @@ fn sequence(seed: u64) {
     }) else {
         return;
     };
-    dirty.replays_as_e2fsck(&what).unwrap_or_else(|| panic!("{what}: refused"));
+    dirty
+        .replays_as_e2fsck(&what)
+        .unwrap_or_else(|| panic!("{what}: refused"));
     dirty.recovers_as_the_kernel(&what, |_| {});
 }
 
