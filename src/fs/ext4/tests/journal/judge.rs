@@ -37,7 +37,9 @@ pub(super) struct Dirty {
 /// (open files) is kept until then. `None` without the right to mount.
 pub(super) fn cut_power<T>(base: &Base, options: &str, work: impl FnOnce(&Path) -> T) -> Option<Dirty> {
     let dirty = Dirty::of(base);
-    let mounted = base.mounted(options, |root| {
+    // Nothing of the kernel's own making is to be committed while the copy is made.
+    let options = format!("{options},commit=300,noinit_itable");
+    let mounted = base.mounted(&options, |root| {
         let kept = work(root);
         commit(root);
         copy(&base.image, &dirty.image);
