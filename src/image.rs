@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::disk::{BlockIo, Overlay, Partition, Source, Table, TableError, Window};
-use crate::fs::{self, FsError, Volume};
+use crate::fs::{self, FsError, Recovery, Volume};
 use crate::values::VolumeName;
 
 /// A partition and the file system on it.
@@ -37,6 +37,8 @@ pub struct Image {
     pub root: Option<PartitionVolume>,
     /// Partitions that hold something else, each with the reason why it was not opened.
     pub others: Vec<(u32, FsError)>,
+    /// Partitions whose file system was not unmounted cleanly, each with what was done about it in the overlay.
+    pub recovered: Vec<(u32, Recovery)>,
 }
 
 /// Why an image cannot be opened.
@@ -67,7 +69,8 @@ pub enum ImageError {
 }
 
 impl Image {
-    /// Opens an image over an untouched base.
+    /// Opens an image over an untouched base. A file system that was not unmounted cleanly is brought to what a mount
+    /// would make of it, in the overlay.
     ///
     /// The boot volume is the first FAT; the root volume is the first ext4 that holds `/etc`, else the first ext4.
     ///
@@ -83,11 +86,17 @@ impl Image {
             boot: None,
             root: None,
             others: Vec::new(),
+            recovered: Vec::new(),
         };
         let mut roots: Vec<PartitionVolume> = Vec::new();
         for partition in image.table.partitions.clone() {
             let number = partition.number;
-            match fs::open(image.window(&partition)?) {
+            let window = image.window(&partition)?;
+            let opened = fs::recover(&window).and_then(|recovery| {
+                image.recovered.extend(recovery.map(|done| (number, done)));
+                fs::open(window)
+            });
+            match opened {
                 Ok(volume) if volume.kind() == "ext4" => roots.push(PartitionVolume { number, volume }),
                 Ok(volume) if image.boot.is_none() => image.boot = Some(PartitionVolume { number, volume }),
                 Ok(_) => {}

@@ -1,14 +1,14 @@
 #![no_main]
 use std::sync::Arc;
 
-use ceil_img::disk::{Bytes, Overlay};
+use ceil_img::disk::{BlockIo, Bytes, Overlay};
 use ceil_img::fs::{self, FsError, NodeKind, tree};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(volume) = fs::open(Arc::new(Overlay::new(Bytes::shared(data)))) else {
-        return;
-    };
+    let io: Arc<dyn BlockIo> = Arc::new(Overlay::new(Bytes::shared(data)));
+    let _ = fs::recover(&io);
+    let Ok(volume) = fs::open(io) else { return };
     let mut left = 2000u32;
     let mut buf = [0; 512];
     let _ = tree::walk(&*volume, b"/", &mut |path, stat| {

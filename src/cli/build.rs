@@ -51,6 +51,7 @@ pub fn finish(
     });
     let mut image = Image::open(Arc::clone(&base.source))
         .map_err(|e| Failure::from(e).while_doing(format!("cannot open the base `{}`", base.name)))?;
+    context.tell_recovered(&image, &base.name);
     let facts = facts(&image)?;
     let edits = edits(&image, facts.as_ref())?;
     let places = places(facts.as_ref());

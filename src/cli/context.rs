@@ -169,7 +169,18 @@ impl Context {
     pub fn open_image(&self, path: &Path) -> Result<Image, Failure> {
         let what = || format!("cannot open `{}`", path.display());
         let (source, _) = self.image_source(path).map_err(|e| e.while_doing(what()))?;
-        Image::open(source).map_err(|e| Failure::from(e).while_doing(what()))
+        let image = Image::open(source).map_err(|e| Failure::from(e).while_doing(what()))?;
+        self.tell_recovered(&image, &path.display().to_string());
+        Ok(image)
+    }
+
+    /// Says which file systems of an image were not unmounted cleanly, and what was done about it in memory.
+    pub fn tell_recovered(&self, image: &Image, name: &str) {
+        for (number, done) in &image.recovered {
+            self.note(&format!(
+                "partition {number} of `{name}` was not unmounted cleanly; it is taken as a mount would make it: {done}"
+            ));
+        }
     }
 
     /// The raw bytes of an image file, and whether the file is packed (by its content, not by its name).
@@ -236,7 +247,9 @@ impl Context {
                 None => return Ok(None),
             }
         };
-        Ok(Some(Image::open(source)?))
+        let image = Image::open(source)?;
+        self.tell_recovered(&image, &base.place.to_string());
+        Ok(Some(image))
     }
 
     /// What is asked of the fetch room for a base.

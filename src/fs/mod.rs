@@ -267,6 +267,59 @@ pub trait Volume: Send {
     fn check(&self) -> FsResult<Vec<Finding>>;
 }
 
+/// What a recovery did to a file system that was not unmounted cleanly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recovery {
+    /// Complete transactions in the journal.
+    pub transactions: u32,
+    /// Blocks written from it, each once.
+    pub blocks: u64,
+    /// Copies of blocks in it that were void, because the block was freed later.
+    pub revoked: u64,
+    /// Nodes without a name that were deleted.
+    pub deleted: u32,
+    /// Files that were cut to their size.
+    pub truncated: u32,
+}
+
+impl fmt::Display for Recovery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        for (count, one, many, what) in [
+            (
+                self.transactions,
+                "transaction",
+                "transactions",
+                "of the journal replayed",
+            ),
+            (self.deleted, "orphan", "orphans", "removed"),
+            (self.truncated, "file", "files", "cut to size"),
+        ] {
+            match count {
+                0 => {}
+                1 => parts.push(format!("1 {one} {what}")),
+                count => parts.push(format!("{count} {many} {what}")),
+            }
+        }
+        if parts.is_empty() {
+            parts.push("the journal was empty".to_owned());
+        }
+        f.write_str(&parts.join(", "))
+    }
+}
+
+/// Brings a file system that was not unmounted cleanly to what a mount would make of it; `None` when there was
+/// nothing to do. An error leaves the window as it was, unless it is the device that fails.
+///
+/// # Errors
+/// As [`ext4::recover`].
+pub fn recover(io: &Arc<dyn crate::disk::BlockIo>) -> FsResult<Option<Recovery>> {
+    if ext4::probe(&**io)? {
+        return ext4::recover(io);
+    }
+    Ok(None)
+}
+
 /// Opens the file system in a window, by magic bytes.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ mod cached;
 mod commands;
 mod determinism;
 mod diff;
+mod dirty;
 mod docs;
 mod dump;
 mod emission;

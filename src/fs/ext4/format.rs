@@ -76,9 +76,12 @@ pub(crate) mod compat {
     pub(crate) const EXT_ATTR: u32 = 0x8;
     pub(crate) const RESIZE_INODE: u32 = 0x10;
     pub(crate) const DIR_INDEX: u32 = 0x20;
+    /// The journal may hold fast commits; once it is empty, the feature changes nothing.
+    pub(crate) const FAST_COMMIT: u32 = 0x400;
     pub(crate) const ORPHAN_FILE: u32 = 0x1000;
     /// Those that this module keeps right.
-    pub(crate) const KNOWN: u32 = HAS_JOURNAL | EXT_ATTR | RESIZE_INODE | DIR_INDEX | ORPHAN_FILE;
+    pub(crate) const KNOWN: u32 =
+        HAS_JOURNAL | EXT_ATTR | RESIZE_INODE | DIR_INDEX | FAST_COMMIT | ORPHAN_FILE;
     /// Names by bit, as `dumpe2fs` prints them.
     pub(crate) const NAMES: [&str; 13] = [
         "dir_prealloc",

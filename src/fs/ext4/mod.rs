@@ -1,9 +1,11 @@
 //! An offline editor for ext4.
 //!
 //! Changes are collected: metadata as blocks in memory, file content as references, directories as sorted maps.
-//! [`Volume::commit`](super::Volume::commit) lays the directories out and writes everything in one go. The journal
-//! is neither replayed nor written to; a file system that is not clean, or has a feature not in the allow-list, is
-//! refused. [`dump`](fn@dump) shows every structure of one, also where it is damaged. [`format`](fn@format) makes an empty file system, [`check`](fn@check) compares every structure of one with the others.
+//! [`Volume::commit`](super::Volume::commit) lays the directories out and writes everything in one go, past the
+//! journal. A file system that was not unmounted cleanly is refused until [`recover`] has replayed its journal and
+//! cleaned up its orphans; one that has a feature not in the allow-list is refused. [`format`](fn@format) makes an
+//! empty file system, [`check`](fn@check) compares every structure of one with the others, [`dump`](fn@dump) shows
+//! them, also where they are damaged.
 //!
 //! New nodes do not inherit a default ACL of their directory: their mode is what the caller says.
 
@@ -43,13 +45,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{FsError, FsResult};
+use super::{FsError, FsResult, Recovery};
 use crate::disk::BlockIo;
 pub use check::check;
 use dir::Directory;
 pub use dump::dump;
 use format::{EXT4_SUPER_MAGIC, SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE, sb};
 use group::Group;
+pub use journal::recover;
 pub use mkfs::{Ext4Features, Ext4Options, format};
 use reader::DirCache;
 use store::Store;
@@ -100,14 +103,13 @@ impl Ext4 {
     /// unmounted cleanly; [`FsError::Damaged`] when superblock or group descriptors contradict themselves or the
     /// length of the window; [`FsError::Io`] when the device fails.
     pub fn open(io: Arc<dyn BlockIo>) -> FsResult<Self> {
-        if !probe(&*io)? {
-            return Err(FsError::Unsupported(
-                "no ext4 superblock at offset 1024".to_owned(),
-            ));
-        }
-        let mut raw = [0; SUPERBLOCK_SIZE];
-        io.read_at(SUPERBLOCK_OFFSET, &mut raw)?;
-        let sb = Superblock::parse(&raw, io.len())?;
+        let sb = read_superblock(&*io)?;
+        journal::require_clean(&sb)?;
+        Self::load(io, sb)
+    }
+
+    /// Opens a file system that may have orphans.
+    fn load(io: Arc<dyn BlockIo>, sb: Superblock) -> FsResult<Self> {
         let mut table = vec![0; sb.gdt_blocks() as usize * sb.block_size];
         io.read_at((sb.first_data_block + 1) * sb.block_size as u64, &mut table)?;
         let groups = (0..sb.groups_count())
@@ -126,6 +128,17 @@ impl Ext4 {
             undo: undo::Log::default(),
         })
     }
+}
+
+fn read_superblock(io: &dyn BlockIo) -> FsResult<Superblock> {
+    if !probe(io)? {
+        return Err(FsError::Unsupported(
+            "no ext4 superblock at offset 1024".to_owned(),
+        ));
+    }
+    let mut raw = [0; SUPERBLOCK_SIZE];
+    io.read_at(SUPERBLOCK_OFFSET, &mut raw)?;
+    Superblock::parse(&raw, io.len())
 }
 
 /// Refuses bitmaps and inode tables that share blocks: writing one would destroy another.

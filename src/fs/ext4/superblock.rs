@@ -1,12 +1,12 @@
 //! The superblock: geometry, features, counts.
 
+use super::FsResult;
 use super::checksum::crc32c;
 use super::error::{damaged, unsupported};
 use super::format::{
-    EXT4_ERROR_FS, EXT4_SUPER_MAGIC, EXT4_VALID_FS, SUPERBLOCK_SIZE, compat, incompat, ino, join, ro_compat,
-    sb, set_u16, set_u32, u16_at, u32_at,
+    EXT4_SUPER_MAGIC, SUPERBLOCK_SIZE, compat, incompat, ino, join, ro_compat, sb, set_u16, set_u32, u16_at,
+    u32_at,
 };
-use super::{FsResult, journal};
 
 /// Largest `s_log_block_size` of the format: blocks of 64 KiB.
 const MAX_LOG_BLOCK_SIZE: u32 = 6;
@@ -45,7 +45,8 @@ fn names_of(bits: u32, names: &[&str], letter: char) -> Vec<String> {
 }
 
 impl Superblock {
-    /// Parses and checks the 1024 bytes of a superblock of a file system on `device_len` bytes.
+    /// Parses and checks the 1024 bytes of a superblock of a file system on `device_len` bytes. Whether it was
+    /// unmounted cleanly is not asked.
     pub(crate) fn parse(raw: &[u8], device_len: u64) -> FsResult<Self> {
         if raw.len() != SUPERBLOCK_SIZE || u16_at(raw, sb::MAGIC) != EXT4_SUPER_MAGIC {
             return unsupported("no ext4 superblock at offset 1024");
@@ -80,13 +81,6 @@ impl Superblock {
             }
         }
         s.check_geometry(device_len)?;
-        journal::require_clean(&s)?;
-        let state = s.u16(sb::STATE);
-        if state & EXT4_VALID_FS == 0 || state & EXT4_ERROR_FS != 0 {
-            return unsupported(
-                "not marked clean; boot the image once and shut it down, or run e2fsck on it",
-            );
-        }
         Ok(s)
     }
 

@@ -14,6 +14,7 @@ use super::super::{Finding, FsError, FsResult};
 use super::error::unsupported;
 use super::format::{SUPERBLOCK_OFFSET, bg, sb, set_u16, set_u32};
 use super::group::Group;
+use super::journal::recovered;
 use super::superblock::Superblock;
 use super::{Ext4, bitmap};
 use crate::disk::BlockIo;
@@ -25,16 +26,21 @@ const MAX_BLOCKS: u64 = 1 << 30;
 /// Most inodes: bounds their table to 256 MiB.
 const MAX_INODES: u32 = 1 << 26;
 
-/// Everything that is wrong with the file system on `io`. Damage that keeps it from being opened is a finding too.
+/// Everything that is wrong with the file system on `io`. Damage that keeps it from being opened is a finding too. A
+/// file system that was not unmounted cleanly is judged as [`recover`](super::recover) would leave it; `io` is not
+/// written to.
 ///
 /// # Errors
-/// [`FsError::Unsupported`] for a file system that is not understood, such as one with a journal to replay;
-/// [`FsError::Io`] when the device fails.
+/// [`FsError::Unsupported`] for a file system that is not understood; [`FsError::Io`] when the device fails.
 pub fn check(io: &Arc<dyn BlockIo>) -> FsResult<Vec<Finding>> {
-    match Ext4::open(io.clone()) {
+    let opened = recovered(io).and_then(|recovery| match recovery {
+        Some((overlay, _)) => Ext4::open(overlay),
+        None => Ext4::open(io.clone()),
+    });
+    match opened {
         Ok(fs) => Checker::run(&fs),
         Err(FsError::Damaged(what)) => Ok(vec![Finding {
-            place: "superblock or group descriptors".to_owned(),
+            place: "superblock, group descriptors or journal".to_owned(),
             what,
         }]),
         Err(error) => Err(error),

@@ -60,7 +60,7 @@ fn every_unknown_feature_is_refused_by_name() {
         return;
     };
     let known = [
-        (0x5C, 0x103Cu32, "sparse_super2"),
+        (0x5C, 0x143Cu32, "sparse_super2"),
         (0x60, 0x62C2 | 0x4, "meta_bg"),
         (0x64, 0x1047B, "bigalloc"),
     ];

@@ -6,6 +6,7 @@ mod check;
 mod dump;
 mod grow;
 mod hostile;
+mod journal;
 mod lab;
 mod limits;
 mod matrix;
