@@ -61,7 +61,10 @@ impl<'a> Read<'a> {
         let mut open: Vec<&str> = Vec::new();
         let mut all: Vec<(&str, Vec<(&str, &str)>, &str)> = Vec::new();
         while let Some(start) = rest.find('<') {
-            assert!(!open.is_empty() || rest[..start].trim().is_empty(), "text outside the root");
+            assert!(
+                !open.is_empty() || rest[..start].trim().is_empty(),
+                "text outside the root"
+            );
             let end = rest.find('>').expect("a tag ends");
             let tag = &rest[start + 1..end];
             rest = &rest[end + 1..];

@@ -3,7 +3,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ceil_img::disk::{BlockIo, Overlay};
-use ceil_img::fs::{self, fat};
+use ceil_img::fs::{self, Volume as _, fat};
 use ceil_img_fuzz::input::{self, Input};
 use ceil_img_fuzz::{bases, work};
 use libfuzzer_sys::fuzz_target;
@@ -21,7 +21,9 @@ fuzz_target!(|data: &[u8]| {
         let mut structure = vec![0; (range.end - range.start) as usize];
         BlockIo::read_at(&*overlay, range.start, &mut structure).expect("a base is read");
         input::put(&mut structure, place, bytes);
-        overlay.write_at(range.start, &structure).expect("an overlay is written");
+        overlay
+            .write_at(range.start, &structure)
+            .expect("an overlay is written");
     }
     if !input.unsealed {
         places.copy(&overlay);
@@ -89,12 +91,13 @@ impl Places {
 fn exercise(overlay: &Arc<Overlay>, which: u16) {
     let io: Arc<dyn BlockIo> = overlay.clone();
     let clean = work::clean(&fat::check(&io)) == Some(true);
-    let Ok(mut volume) = fs::open(io) else {
+    let _ = fs::open(io.clone());
+    let Ok(mut volume) = fat::Fat::open(io) else {
         assert!(!clean, "a volume without findings does not open");
         return;
     };
-    work::look(&*volume);
-    if work::edit(&mut *volume, which, clean) && clean {
+    work::look(&volume);
+    if work::edit(&mut volume, which, clean) && clean {
         work::still_clean("an edit", volume.check());
     }
 }

@@ -20,7 +20,11 @@ pub fn structures(data: &[u8], kinds: &[Kind]) {
 }
 
 /// The image that an input makes: for the targets, and to show it to other tools.
-pub fn damaged<'a>(data: &'a [u8], bases: &[bases::Ext4], kinds: &[Kind]) -> Option<(Input<'a>, Arc<Overlay>)> {
+pub fn damaged<'a>(
+    data: &'a [u8],
+    bases: &[bases::Ext4],
+    kinds: &[Kind],
+) -> Option<(Input<'a>, Arc<Overlay>)> {
     let input = Input::parse(data)?;
     let base = &bases[input.base % bases.len()];
     let pieces = base.layout.of_kinds(kinds);

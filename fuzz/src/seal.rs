@@ -11,23 +11,22 @@ use crate::{set_u16, set_u32, u16_at, u32_at};
 static CRC32C: LazyLock<[u32; 256]> = LazyLock::new(|| {
     std::array::from_fn(|n| (0..8).fold(n as u32, |crc, _| crc >> 1 ^ (crc & 1) * 0x82f6_3b78))
 });
-static CRC16: LazyLock<[u16; 256]> = LazyLock::new(|| {
-    std::array::from_fn(|n| (0..8).fold(n as u16, |crc, _| crc >> 1 ^ (crc & 1) * 0xa001))
-});
+static CRC16: LazyLock<[u16; 256]> =
+    LazyLock::new(|| std::array::from_fn(|n| (0..8).fold(n as u16, |crc, _| crc >> 1 ^ (crc & 1) * 0xa001)));
 
 /// Continues a crc32c.
 pub fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
     let table = &*CRC32C;
-    bytes.iter().fold(crc, |crc, byte| {
-        crc >> 8 ^ table[usize::from(crc as u8 ^ byte)]
-    })
+    bytes
+        .iter()
+        .fold(crc, |crc, byte| crc >> 8 ^ table[usize::from(crc as u8 ^ byte)])
 }
 
 fn crc16(crc: u16, bytes: &[u8]) -> u16 {
     let table = &*CRC16;
-    bytes.iter().fold(crc, |crc, byte| {
-        crc >> 8 ^ table[usize::from(crc as u8 ^ byte)]
-    })
+    bytes
+        .iter()
+        .fold(crc, |crc, byte| crc >> 8 ^ table[usize::from(crc as u8 ^ byte)])
 }
 
 /// Reads a structure; only an image that a target has made shorter fails.
@@ -39,7 +38,8 @@ pub fn read(io: &Overlay, piece: &Piece) -> Vec<u8> {
 
 /// Writes a structure.
 pub fn write(io: &Overlay, piece: &Piece, bytes: &[u8]) {
-    io.write_at(piece.at, bytes).expect("a structure of the base is written");
+    io.write_at(piece.at, bytes)
+        .expect("a structure of the base is written");
 }
 
 /// Makes the checksums of everything right that depends on the changed structures.
@@ -51,10 +51,7 @@ pub fn seal(io: &Overlay, layout: &Layout, changed: &[Piece]) {
             || changed.iter().any(|c| {
                 let overlap = c.at < piece.at + piece.len as u64 && piece.at < c.at + c.len as u64;
                 let of_inode = matches!(c.kind, Kind::Inode | Kind::Map | Kind::InodeXattr)
-                    && matches!(
-                        piece.kind,
-                        Kind::Extent | Kind::Leaf | Kind::Node | Kind::Orphan
-                    );
+                    && matches!(piece.kind, Kind::Extent | Kind::Leaf | Kind::Node | Kind::Orphan);
                 let of_group = matches!(c.kind, Kind::BlockBitmap | Kind::InodeBitmap)
                     && matches!(piece.kind, Kind::BlockBitmap | Kind::InodeBitmap | Kind::Desc);
                 overlap || ((of_inode || of_group) && c.owner == piece.owner)

@@ -88,6 +88,18 @@ pub(super) fn read(io: &dyn BlockIo, record: &Mbr) -> Result<Table, TableError> 
                 .to_owned(),
         ));
     }
+    // Growing rewrites the entries and zeroes the old backup: neither may lie where partitions may.
+    let entries_end = header.part_start.checked_add(BACKUP_SECTORS - 1);
+    let backup_start = header.alternate_lba.checked_sub(BACKUP_SECTORS - 1);
+    if header.part_start < 2
+        || entries_end.is_none_or(|end| end > header.first_usable)
+        || backup_start.is_none_or(|start| header.last_usable >= start)
+    {
+        return Err(damaged(format!(
+            "the sectors for partitions ({} to {}) overlap the table or its backup",
+            header.first_usable, header.last_usable
+        )));
+    }
     let disk = gpt::GptConfig::new()
         .open_from_device(Cursor { io, at: 0 })
         .map_err(|e| damaged(e.to_string()))?;
