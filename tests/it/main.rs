@@ -23,6 +23,8 @@ mod docs;
 mod emission;
 mod families;
 mod fat;
+mod host_faults;
+mod io_faults;
 mod killed;
 mod look;
 mod pipeline;

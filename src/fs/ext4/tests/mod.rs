@@ -3,6 +3,7 @@
 //! Without `mke2fs` a test says so and passes; without the right to mount, the kernel's view is left out.
 
 mod check;
+mod faults;
 mod grow;
 mod hostile;
 mod limits;
