@@ -104,12 +104,24 @@ impl Image {
                 Err(source) => return Err(ImageError::Volume { number, source }),
             }
         }
-        let with_etc = roots
-            .iter()
-            .position(|r| matches!(r.volume.stat(b"/etc"), Ok(Some(_))))
-            .unwrap_or(0);
+        let mut with_etc = None;
+        for (at, root) in roots.iter().enumerate() {
+            let found = match root.volume.stat(b"/etc") {
+                Ok(found) => found.is_some(),
+                // A device that fails must not make another volume the root.
+                Err(source @ FsError::Io(_)) => {
+                    let number = root.number;
+                    return Err(ImageError::Volume { number, source });
+                }
+                Err(_) => false,
+            };
+            if found {
+                with_etc = Some(at);
+                break;
+            }
+        }
         if !roots.is_empty() {
-            image.root = Some(roots.swap_remove(with_etc));
+            image.root = Some(roots.swap_remove(with_etc.unwrap_or(0)));
         }
         Ok(image)
     }

@@ -4,6 +4,7 @@
 //! its table: the crate packs the entries, and a disk whose partitions are numbers 1 and 15 (Debian's cloud images)
 //! would come back with numbers 1 and 2. Offsets from the UEFI specification 2.10, section 5.3.
 
+use std::cell::RefCell;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use crc::{CRC_32_ISO_HDLC, Crc};
@@ -21,6 +22,8 @@ pub(super) const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 struct Cursor<'a> {
     io: &'a dyn BlockIo,
     at: u64,
+    /// Why the device failed: the crate takes some failures for a damaged header.
+    failed: &'a RefCell<Option<io::Error>>,
 }
 
 impl std::fmt::Debug for Cursor<'_> {
@@ -32,7 +35,11 @@ impl std::fmt::Debug for Cursor<'_> {
 impl Read for Cursor<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let len = (buf.len() as u64).min(self.io.len().saturating_sub(self.at)) as usize;
-        self.io.read_at(self.at, &mut buf[..len])?;
+        if let Err(error) = self.io.read_at(self.at, &mut buf[..len]) {
+            let kind = error.kind();
+            self.failed.replace(Some(error));
+            return Err(kind.into());
+        }
         self.at += len as u64;
         Ok(len)
     }
@@ -95,9 +102,29 @@ pub(super) fn read(io: &dyn BlockIo, record: &Mbr) -> Result<Table, TableError> 
                 .to_owned(),
         ));
     }
-    let disk = gpt::GptConfig::new()
-        .open_from_device(Cursor { io, at: 0 })
-        .map_err(|e| damaged(e.to_string()))?;
+    // Growing rewrites the entries and zeroes the old backup: neither may lie where partitions may.
+    let entries_end = header.part_start.checked_add(BACKUP_SECTORS - 1);
+    let backup_start = header.alternate_lba.checked_sub(BACKUP_SECTORS - 1);
+    if header.part_start < 2
+        || entries_end.is_none_or(|end| end > header.first_usable)
+        || backup_start.is_none_or(|start| header.last_usable >= start)
+    {
+        return Err(damaged(format!(
+            "the sectors for partitions ({} to {}) overlap the table or its backup",
+            header.first_usable, header.last_usable
+        )));
+    }
+    let failed = RefCell::new(None);
+    let cursor = Cursor {
+        io,
+        at: 0,
+        failed: &failed,
+    };
+    let disk = gpt::GptConfig::new().open_from_device(cursor);
+    if let Some(error) = failed.take() {
+        return Err(error.into());
+    }
+    let disk = disk.map_err(|e| damaged(e.to_string()))?;
     let mut partitions = Vec::new();
     for (number, entry) in disk.partitions() {
         let sectors = entry

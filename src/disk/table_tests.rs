@@ -231,3 +231,27 @@ fn a_new_record_is_what_sfdisk_reads() {
         "{text}"
     );
 }
+
+#[test]
+fn a_gpt_that_lets_partitions_lie_on_its_backup_is_refused() {
+    let dir = tempfile::tempdir().expect("dir");
+    let script = "label: gpt\nfirst-lba: 64\nstart=64, size=32\n";
+    let Some(overlay) = image(dir.path(), MIB, script) else {
+        return;
+    };
+    Table::read(&*overlay).expect("good before");
+    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+    // The first usable sector among the entries, and the last one among those of the backup.
+    for (at, sector) in [(40, 33u64), (48, MIB / 512 - 33)] {
+        let bad = Overlay::new(overlay.clone());
+        let mut header = [0; 92];
+        BlockIo::read_at(&bad, 512, &mut header).expect("read");
+        header[at..at + 8].copy_from_slice(&sector.to_le_bytes());
+        header[16..20].fill(0);
+        let sum = crc.checksum(&header);
+        header[16..20].copy_from_slice(&sum.to_le_bytes());
+        bad.write_at(512, &header).expect("write");
+        let error = Table::read(&bad).expect_err("refused").to_string();
+        assert!(error.contains("overlap the table or its backup"), "{error}");
+    }
+}

@@ -45,29 +45,31 @@ impl Output {
         part_name.push(".part");
         let part = parent.join(part_name);
         let file = loop {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&part)
-                .map_err(fail)?;
+            let (file, made) = open_or_make(&part).map_err(fail)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(EmitError::Busy(target.to_owned())),
-                Err(TryLockError::Error(error)) => return Err(fail(error)),
+                Err(TryLockError::Error(error)) => {
+                    // Without locks nobody can say whose an older one is.
+                    if made {
+                        let _ = fs::remove_file(&part);
+                    }
+                    return Err(fail(error));
+                }
             }
             // Between opening and locking, its writer may have given the file its final name, or removed it.
             if still_there(&file, &part).map_err(fail)? {
                 break file;
             }
         };
-        file.set_len(0).map_err(fail)?;
-        Ok(Self {
+        // From here on a failure removes the file again.
+        let output = Self {
             target: target.to_owned(),
             part,
             file: Some(file),
-        })
+        };
+        output.file().set_len(0).map_err(fail)?;
+        Ok(output)
     }
 
     /// A whole small file, complete but not yet under its final name.
@@ -111,6 +113,20 @@ impl Output {
         fs::rename(&self.part, &self.target).map_err(|e| self.error(e))?;
         self.file = None;
         Ok(())
+    }
+}
+
+/// Opens a file that may be there, and says whether it was made.
+fn open_or_make(path: &Path) -> io::Result<(File, bool)> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => Ok((file, true)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let file = options.create(true).truncate(false).open(path)?;
+            Ok((file, false))
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -25,6 +25,8 @@ mod dump;
 mod emission;
 mod families;
 mod fat;
+mod host_faults;
+mod io_faults;
 mod killed;
 mod look;
 mod pipeline;

@@ -24,6 +24,14 @@ impl Ext4 {
         self.sb.group_start(self.group_of_inode(number))
     }
 
+    /// Files and directories are written with extents alone.
+    pub(crate) fn require_extents(&self) -> FsResult<()> {
+        if self.sb.has_incompat(incompat::EXTENTS) {
+            return Ok(());
+        }
+        unsupported("files are written with extents, and feature extent is off")
+    }
+
     /// Gives an inode the blocks `extents` in place of `old`, whose index blocks are freed. Data blocks are the
     /// caller's. The inode still has to be written.
     pub(crate) fn put_mapping(
@@ -34,9 +42,7 @@ impl Ext4 {
         extents: &[Extent],
         path: &[u8],
     ) -> FsResult<()> {
-        if !self.sb.has_incompat(incompat::EXTENTS) {
-            return unsupported("files are written with extents, and feature extent is off");
-        }
+        self.require_extents()?;
         for block in old {
             self.release(*block, 1)?;
         }

@@ -31,6 +31,8 @@ pub(crate) struct Mapping {
     pub(crate) extents: Vec<Extent>,
     /// Index or indirect blocks.
     pub(crate) meta: Vec<u64>,
+    /// An index entry of the tree begins elsewhere than the node that it names.
+    pub(crate) crooked: bool,
 }
 
 impl Mapping {
@@ -164,6 +166,7 @@ impl Walk<'_> {
                 self.count(1)?;
                 self.mapping.meta.push(child);
                 let block = self.store.block(child)?;
+                self.mapping.crooked |= u64::from(u32_at(&block, ENTRY)) != logical;
                 self.node(&block, depth, level + 1)?;
             }
         }

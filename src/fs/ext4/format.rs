@@ -57,7 +57,10 @@ pub(crate) mod sb {
     pub(crate) const FLAGS: usize = 0x160;
     pub(crate) const LOG_GROUPS_PER_FLEX: usize = 0x174;
     pub(crate) const CHECKSUM_TYPE: usize = 0x175;
+    pub(crate) const USR_QUOTA_INUM: usize = 0x240;
+    pub(crate) const GRP_QUOTA_INUM: usize = 0x244;
     pub(crate) const OVERHEAD_CLUSTERS: usize = 0x248;
+    pub(crate) const PRJ_QUOTA_INUM: usize = 0x26C;
     pub(crate) const CHECKSUM_SEED: usize = 0x270;
     pub(crate) const ORPHAN_FILE_INUM: usize = 0x280;
     pub(crate) const CHECKSUM: usize = 0x3FC;
@@ -217,6 +220,8 @@ pub(crate) mod ino {
     pub(crate) const BLOCK_LEN: usize = 60;
     pub(crate) const GENERATION: usize = 0x64;
     pub(crate) const FILE_ACL_LO: usize = 0x68;
+    /// `i_obso_faddr`.
+    pub(crate) const FADDR: usize = 0x70;
     pub(crate) const SIZE_HIGH: usize = 0x6C;
     pub(crate) const BLOCKS_HIGH: usize = 0x74;
     pub(crate) const FILE_ACL_HIGH: usize = 0x76;
@@ -240,6 +245,9 @@ pub(crate) mod ino {
     pub(crate) const JOURNAL: u32 = 8;
 
     /// `i_flags`.
+    pub(crate) const IMMUTABLE_FL: u32 = 0x10;
+    pub(crate) const APPEND_FL: u32 = 0x20;
+    pub(crate) const IMAGIC_FL: u32 = 0x2000;
     pub(crate) const ENCRYPT_FL: u32 = 0x800;
     pub(crate) const INDEX_FL: u32 = 0x1000;
     pub(crate) const HUGE_FILE_FL: u32 = 0x40000;
@@ -247,6 +255,7 @@ pub(crate) mod ino {
     pub(crate) const VERITY_FL: u32 = 0x10_0000;
     pub(crate) const EA_INODE_FL: u32 = 0x20_0000;
     pub(crate) const INLINE_DATA_FL: u32 = 0x1000_0000;
+    pub(crate) const CASEFOLD_FL: u32 = 0x4000_0000;
 
     pub(crate) const S_IFMT: u16 = 0xF000;
     pub(crate) const S_IFIFO: u16 = 0x1000;

@@ -213,14 +213,20 @@ impl Inode {
         set_u16(&mut self.raw, ino::FILE_ACL_HIGH, (block >> 32) as u16);
     }
 
-    /// `i_blocks` in blocks of the file system.
+    /// `i_blocks` in blocks of the file system, rounded down.
     pub(crate) fn blocks(&self, block_size: usize) -> u64 {
+        self.sectors(block_size) / (block_size as u64 / 512)
+    }
+
+    /// `i_blocks` in units of 512 bytes.
+    pub(crate) fn sectors(&self, block_size: usize) -> u64 {
         let hi = u32::from(u16_at(&self.raw, ino::BLOCKS_HIGH));
         let count = super::format::join(self.u32(ino::BLOCKS_LO), hi);
         if self.has_flag(ino::HUGE_FILE_FL) {
-            count
+            // 48 bits times 8.
+            count * (block_size as u64 / 512)
         } else {
-            count / (block_size as u64 / 512)
+            count
         }
     }
 

@@ -16,6 +16,8 @@ impl Ext4 {
     /// Takes a directory among those that are laid out at the commit.
     fn touch_dir(&mut self, number: u32) -> FsResult<()> {
         if !self.dirs.contains_key(&number) {
+            // Said now, for the commit could no longer say which edit it was.
+            self.require_extents()?;
             let dir = self.load_dir(number)?;
             self.undo.steps.push(Step::DirAdded(number));
             self.dirs.insert(number, dir);

@@ -209,17 +209,22 @@ fn read_entries(area: &[u8], first: usize, values_from: usize, place: &str) -> F
     }
 }
 
-/// Attributes in the inode itself.
-pub(crate) fn read_inode(inode: &Inode, number: u32) -> FsResult<Vec<Attr>> {
+/// The bytes behind the inode's fields, where they are attributes.
+pub(crate) fn inode_area(inode: &Inode) -> Option<&[u8]> {
     let start = ino::GOOD_OLD_SIZE + inode.extra_isize();
     if inode.extra_isize() == 0 || start + 4 > inode.raw.len() {
-        return Ok(Vec::new());
+        return None;
     }
     let area = &inode.raw[start..];
-    if u32_at(area, 0) != MAGIC {
-        return Ok(Vec::new());
+    (u32_at(area, 0) == MAGIC).then_some(area)
+}
+
+/// Attributes in the inode itself.
+pub(crate) fn read_inode(inode: &Inode, number: u32) -> FsResult<Vec<Attr>> {
+    match inode_area(inode) {
+        Some(area) => read_entries(area, 4, 4, &format!("inode {number}")),
+        None => Ok(Vec::new()),
     }
-    read_entries(area, 4, 4, &format!("inode {number}"))
 }
 
 /// A block of attributes.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use ceil_img::disk::BlockIo;
+use ceil_img::disk::{BlockIo, Source};
 
 /// A device in memory.
 pub struct Memory(Mutex<Vec<u8>>);
@@ -102,11 +102,15 @@ pub enum Calls {
     All,
 }
 
-/// A device that stops working.
+/// What the failures of these devices say.
+pub const WANTED: &str = "the device failed, as the test wanted";
+
+/// A device that stops working, for good or for one call.
 pub struct Faulty {
     inner: Arc<dyn BlockIo>,
     counted: Calls,
     good: u64,
+    bad: u64,
     seen: AtomicU64,
     end: u64,
 }
@@ -119,6 +123,20 @@ impl Faulty {
             inner,
             counted,
             good,
+            bad: u64::MAX,
+            seen: AtomicU64::new(0),
+            end,
+        })
+    }
+
+    /// Only call number `good` of a kind fails, counted from 0.
+    pub fn once(inner: Arc<dyn BlockIo>, counted: Calls, good: u64) -> Arc<Self> {
+        let end = inner.len();
+        Arc::new(Self {
+            inner,
+            counted,
+            good,
+            bad: 1,
             seen: AtomicU64::new(0),
             end,
         })
@@ -130,6 +148,7 @@ impl Faulty {
             inner,
             counted: Calls::All,
             good: u64::MAX,
+            bad: u64::MAX,
             seen: AtomicU64::new(0),
             end,
         })
@@ -141,10 +160,11 @@ impl Faulty {
     }
 
     fn call(&self, kind: Calls, offset: u64, len: usize) -> io::Result<()> {
-        if (self.counted == Calls::All || self.counted == kind)
-            && self.seen.fetch_add(1, Ordering::Relaxed) >= self.good
-        {
-            return Err(io::Error::other("the device failed, as the test wanted"));
+        if self.counted == Calls::All || self.counted == kind {
+            let seen = self.seen.fetch_add(1, Ordering::Relaxed);
+            if seen >= self.good && seen - self.good < self.bad {
+                return Err(io::Error::other(WANTED));
+            }
         }
         match offset.checked_add(len as u64) {
             Some(end) if end <= self.end => Ok(()),
@@ -166,5 +186,42 @@ impl BlockIo for Faulty {
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.call(Calls::Writes, offset, data.len())?;
         self.inner.write_at(offset, data)
+    }
+}
+
+/// A source that fails at one read, or never.
+#[derive(Debug)]
+pub struct FaultySource {
+    inner: Arc<dyn Source>,
+    good: u64,
+    seen: AtomicU64,
+}
+
+impl FaultySource {
+    /// Only read number `good` fails, counted from 0.
+    pub fn once(inner: Arc<dyn Source>, good: u64) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            good,
+            seen: AtomicU64::new(0),
+        })
+    }
+
+    /// How many reads came.
+    pub fn calls(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
+    }
+}
+
+impl Source for FaultySource {
+    fn len(&self) -> u64 {
+        self.inner.len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        if self.seen.fetch_add(1, Ordering::Relaxed) == self.good {
+            return Err(io::Error::other(WANTED));
+        }
+        self.inner.read_at(offset, buf)
     }
 }

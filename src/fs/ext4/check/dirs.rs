@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::super::{FsResult, show};
 use super::super::dir::{DIR_TYPE, Directory};
-use super::super::format::{incompat, ino, ro_compat};
+use super::super::format::{incompat, ino, ro_compat, u16_at, u32_at};
 use super::super::inode::Inode;
 use super::Checker;
 
@@ -45,6 +45,12 @@ impl Checker<'_> {
         let Ok(mapping) = self.fs.mapping(&inode, number) else {
             return Ok(None);
         };
+        if let Some((first, false)) = mapping.find(0) {
+            let block = self.fs.store.block(first)?;
+            if let Some(what) = self.dots(&block, number) {
+                self.found(&*place, what);
+            }
+        }
         let read = Directory::read(&inode, number, &mapping, s, &self.fs.store);
         let Some(dir) = self.soften(&place, read)? else {
             return Ok(None);
@@ -53,6 +59,27 @@ impl Checker<'_> {
             self.index(&place, number, &inode, &mapping)?;
         }
         Ok(Some(dir))
+    }
+
+    /// What is wrong with the two entries that begin every directory.
+    fn dots(&self, block: &[u8], number: u32) -> Option<&'static str> {
+        let typed = self.fs.sb.has_incompat(incompat::FILETYPE);
+        let len = usize::from(u16_at(block, 4));
+        // A record that is too long or too short is told by the reader.
+        let second = block.get(len..).filter(|rest| len >= 12 && rest.len() >= 12)?;
+        // Names of both end with NUL, for programs that take them as such.
+        for (entry, name) in [(block, &b".\0"[..]), (second, b"..\0")] {
+            if u32_at(entry, 0) == 0
+                || usize::from(entry[6]) + 1 != name.len()
+                || !entry[8..].starts_with(name)
+            {
+                return Some("does not begin with `.` and `..`");
+            }
+            if typed && entry[7] != DIR_TYPE {
+                return Some("has `.` or `..` that is no directory by its type");
+            }
+        }
+        (u32_at(block, 0) != number).then_some("has `.` that names another inode")
     }
 
     /// Checks the entries of one directory. Gives the number of its subdirectories.

@@ -33,7 +33,7 @@ impl Checker<'_> {
         let root = self.dir_block(mapping, 0)?;
         let (version, levels) = (root[0x1C], root[0x1E]);
         let most = if s.has_incompat(incompat::LARGEDIR) { 2 } else { 1 };
-        if u32_at(&root, 0x18) != 0 || root[0x1D] != 8 || levels > most {
+        if u32_at(&root, 0x18) != 0 || root[0x1D] != 8 || root[0x1F] != 0 || levels > most {
             self.found(place, "has an index with a wrong root");
             return Ok(());
         }

@@ -2,10 +2,10 @@
 
 use super::super::super::{FsResult, NodeKind};
 use super::super::extent::Mapping;
-use super::super::format::{bg, ino, u32_at};
+use super::super::format::{bg, ino};
 use super::super::inode::Inode;
-use super::super::{bitmap, blockmap, dir};
-use super::{Checker, Known};
+use super::super::{bitmap, blockmap, dir, xattr};
+use super::{Checker, Known, attributes};
 
 /// The inode that names bad blocks (`EXT4_BAD_INO`).
 const BAD_BLOCKS: u32 = 1;
@@ -60,7 +60,11 @@ impl Checker<'_> {
         let bare = Inode { raw: raw.to_vec() };
         let place = format!("inode {number}");
         if bare.links() == 0 {
-            // Free inodes keep what they were, whatever their checksum.
+            // Free inodes keep what they were, whatever their checksum; reserved ones are always read.
+            if number < s.first_ino && raw.iter().any(|b| *b != 0) {
+                self.soften(&place, Inode::parse(raw, number, s))?;
+            }
+            self.reserved(&place, number, &bare);
             if number == BAD_BLOCKS {
                 self.bad_blocks(&bare)?;
             } else if marked == Some(true) && !s.is_reserved(number) {
@@ -85,6 +89,7 @@ impl Checker<'_> {
         if number == ino::RESIZE {
             return Ok(());
         }
+        self.fields(&place, &inode, kind);
         let attributes = self.attributes(&place, number, &inode)?;
         let Some(mapping) = self.soften(&place, self.fs.mapping(&inode, number))? else {
             return Ok(());
@@ -107,6 +112,59 @@ impl Checker<'_> {
         }
     }
 
+    /// Reserved inodes without links: nothing in them, and in that of bad blocks nothing but a map.
+    fn reserved(&mut self, place: &str, number: u32, inode: &Inode) {
+        if number >= self.fs.sb.first_ino || matches!(number, ino::ROOT | ino::RESIZE | ino::JOURNAL) {
+            return;
+        }
+        let wrong = if number == BAD_BLOCKS {
+            inode.mode() != 0 || inode.uid() != 0 || inode.gid() != 0 || inode.file_acl() != 0
+        } else {
+            let mode = inode.mode() & ino::S_IFMT;
+            (inode.mode() != 0 && mode != ino::S_IFREG)
+                || inode.size() != 0
+                || inode.sectors(self.fs.sb.block_size) != 0
+                || inode.u32(ino::DTIME) != 0
+                || inode.block().iter().any(|b| *b != 0)
+        };
+        if wrong {
+            self.found(place, "is reserved and not in use, and not empty");
+        }
+    }
+
+    /// Fields and flags that the kind of the inode does not allow.
+    fn fields(&mut self, place: &str, inode: &Inode, kind: NodeKind) {
+        let special = !matches!(kind, NodeKind::File | NodeKind::Dir | NodeKind::Symlink);
+        let fixed = ino::IMMUTABLE_FL | ino::APPEND_FL;
+        let wrong = [
+            (
+                kind != NodeKind::Dir && inode.has_flag(ino::INDEX_FL),
+                "is no directory and has the flag of an index",
+            ),
+            (
+                special && inode.has_flag(ino::EXTENTS_FL),
+                "has no content and has the flag of extents",
+            ),
+            (
+                (special || kind == NodeKind::Symlink) && inode.has_flag(fixed),
+                "is a special file or symlink that is immutable or for appending only",
+            ),
+            (
+                inode.has_flag(ino::IMAGIC_FL),
+                "has the flag of AFS, and feature imagic_inodes is off",
+            ),
+            (
+                inode.has_flag(ino::CASEFOLD_FL),
+                "ignores case, and feature casefold is off",
+            ),
+            (special && inode.size() != 0, "has no content and a size"),
+            (inode.u32(ino::FADDR) != 0, "has an address of a fragment"),
+        ];
+        for (_, what) in wrong.into_iter().filter(|(is, _)| *is) {
+            self.found(place, what);
+        }
+    }
+
     fn bad_blocks(&mut self, inode: &Inode) -> FsResult<()> {
         if inode.block().iter().all(|b| *b == 0) {
             return Ok(());
@@ -125,6 +183,11 @@ impl Checker<'_> {
         let stored = inode.blocks(bs);
         if met != stored {
             self.found(place, format!("counts {stored} blocks, it has {met}"));
+        } else if inode.sectors(bs) != met * (bs as u64 / 512) {
+            self.found(place, "counts a part of a block");
+        }
+        if mapping.crooked {
+            self.found(place, "has an extent index that begins elsewhere than its node");
         }
         if !inode.maps_blocks() {
             return;
@@ -138,12 +201,19 @@ impl Checker<'_> {
                 .unwrap_or(0)
         };
         let size = inode.size();
+        let slots = bs as u64 / 4;
+        // With extents a block number has 32 bits; with a block map, three levels of indirect blocks are all.
+        let most = if inode.has_flag(ino::EXTENTS_FL) {
+            ((bs as u64) << 32) - 1
+        } else {
+            (12 + slots + slots.pow(2) + slots.pow(3)) * bs as u64
+        };
         let wanted = size.div_ceil(bs as u64);
         let wrong = if kind == NodeKind::Dir {
             size == 0 || !size.is_multiple_of(bs as u64) || end(false) != wanted
         } else {
             // Blocks may be missing (holes); preallocated ones may lie behind the end.
-            end(true) > wanted
+            end(true) > wanted || size > most
         };
         if wrong {
             self.found(
@@ -157,7 +227,14 @@ impl Checker<'_> {
         let Some(target) = self.soften(place, self.fs.target(inode, number))? else {
             return Ok(());
         };
-        let ended = !inode.is_fast_symlink() || inode.block().get(target.len()) == Some(&0);
+        let ended = if inode.is_fast_symlink() {
+            inode.block().get(target.len()) == Some(&0)
+        } else {
+            match self.fs.mapping(inode, number)?.find(0) {
+                Some((block, _)) => self.fs.store.block(block)?.get(target.len()) == Some(&0),
+                None => false,
+            }
+        };
         if target.is_empty() || target.contains(&0) || !ended {
             self.found(place, "is a symlink with a wrong target");
         }
@@ -167,6 +244,11 @@ impl Checker<'_> {
     /// Reads the attributes. Gives 1 when there is a block of them.
     fn attributes(&mut self, place: &str, number: u32, inode: &Inode) -> FsResult<u64> {
         let at = inode.file_acl();
+        if let Some(area) = xattr::inode_area(inode)
+            && let Some(what) = attributes::defect(area, attributes::INODE)
+        {
+            self.found(place, what);
+        }
         let read = self.soften(place, self.fs.attrs(inode, number))?;
         let Some((_, block)) = read else {
             // The block is the inode's, right or not.
@@ -185,8 +267,8 @@ impl Checker<'_> {
                 self.shared.insert(at, (block.refcount, 1));
                 self.own(place, at, 1);
                 let bytes = self.fs.store.block(at)?;
-                if u32_at(&bytes, 8) != 1 {
-                    self.found(place, "has attributes of more than one block");
+                if let Some(what) = attributes::defect(&bytes, attributes::BLOCK) {
+                    self.found(place, what);
                 }
             }
         }

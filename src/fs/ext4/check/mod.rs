@@ -2,6 +2,7 @@
 //!
 //! Memory: one bit per block, and four bytes per inode.
 
+mod attributes;
 mod dirs;
 mod index;
 mod inodes;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use super::super::{Finding, FsError, FsResult};
 use super::error::unsupported;
-use super::format::{SUPERBLOCK_OFFSET, bg, sb, set_u16, set_u32};
+use super::format::{SUPERBLOCK_OFFSET, bg, incompat, ino, join, sb, set_u16, set_u32};
 use super::group::Group;
 use super::journal::recovered;
 use super::superblock::Superblock;
@@ -86,6 +87,7 @@ impl<'a> Checker<'a> {
             met: 0,
             shared: BTreeMap::new(),
         };
+        checker.superblock();
         checker.backups()?;
         checker.own_tables();
         if !checker.inodes()? {
@@ -128,6 +130,57 @@ impl<'a> Checker<'a> {
             self.found(place, format!("block {taken} is in use twice"));
         }
         bitmap::set_range(&mut self.owned, from, to);
+    }
+
+    /// Fields of the superblock and flags of the descriptors that opening does not look at.
+    fn superblock(&mut self) {
+        let s = &self.fs.sb;
+        let hi = if s.has_incompat(incompat::BIT64) {
+            s.u32(sb::R_BLOCKS_COUNT_HI)
+        } else {
+            0
+        };
+        let reserved = join(s.u32(sb::R_BLOCKS_COUNT_LO), hi);
+        let mut wrong = Vec::new();
+        if reserved > s.blocks_count / 2 {
+            wrong.push(format!("reserves {reserved} blocks, more than half of all"));
+        }
+        let flex = s.u8(sb::LOG_GROUPS_PER_FLEX);
+        if s.has_incompat(incompat::FLEX_BG) && flex > 31 {
+            wrong.push(format!("has 2^{flex} groups in one flexible group"));
+        }
+        if s.inode_size > ino::GOOD_OLD_SIZE {
+            let room = (s.inode_size - ino::GOOD_OLD_SIZE) as u16;
+            for at in [sb::MIN_EXTRA_ISIZE, sb::WANT_EXTRA_ISIZE] {
+                let extra = s.u16(at);
+                if extra != 0 && (extra < 4 || extra > room || !extra.is_multiple_of(4)) {
+                    wrong.push(format!(
+                        "wants {extra} more bytes in inodes, of which {room} are there"
+                    ));
+                }
+            }
+        }
+        // With the features of quotas a file system is not opened.
+        for at in [sb::USR_QUOTA_INUM, sb::GRP_QUOTA_INUM, sb::PRJ_QUOTA_INUM] {
+            if s.u32(at) != 0 {
+                wrong.push(format!("names inode {} for quotas, which are off", s.u32(at)));
+            }
+        }
+        let csum = s.has_group_csum();
+        let (uninit, last) = (bg::BLOCK_UNINIT | bg::INODE_UNINIT, s.groups_count() - 1);
+        for (number, group) in (0u32..).zip(&self.fs.groups) {
+            if !csum && (group.has_flag(uninit) || group.itable_unused() != 0) {
+                wrong.push(format!(
+                    "has no feature for what group {number} leaves uninitialised"
+                ));
+            }
+            if csum && number == last && group.has_flag(bg::BLOCK_UNINIT) {
+                wrong.push(format!("has a last group {number} without a block bitmap"));
+            }
+        }
+        for what in wrong {
+            self.found("superblock", what);
+        }
     }
 
     /// Superblocks, descriptors, bitmaps and inode tables.
@@ -243,7 +296,7 @@ impl<'a> Checker<'a> {
         if let Some(text) = missing.text("blocks are in use and marked free") {
             self.found(&*place, text);
         }
-        if bitmap::find(&map, len, s.blocks_per_group as usize, false).is_some() {
+        if bitmap::find(&map, len, map.len() * 8, false).is_some() {
             self.found(&*place, "bits behind the last block are not set");
         }
         let free = bitmap::count_clear(&map, len) as u64;

@@ -506,3 +506,22 @@ fn five_gigabytes_of_holes() {
         assert_eq!(&end, b"\0\xE5end");
     });
 }
+
+#[test]
+fn without_extents_an_edit_is_refused_and_not_the_commit() {
+    let Some(base) = make("debian", 32, &["-O", "^extent,^64bit,^metadata_csum"]) else {
+        return;
+    };
+    let mut fs = base.open();
+    for refused in [
+        fs.remove(b"/lost+found", true, at(1)),
+        fs.rename(b"/lost+found", b"/found", at(1)),
+        fs.put_file(b"/new", &source(b"x"), false, &attrs(0o644, 1)),
+    ] {
+        assert!(matches!(refused, Err(FsError::Unsupported(_))), "{refused:?}");
+    }
+    let before = base.bytes();
+    fs.commit().unwrap();
+    assert!(base.bytes() == before);
+    base.fsck("refused edits");
+}

@@ -4,6 +4,7 @@
 
 mod check;
 mod dump;
+mod faults;
 mod grow;
 mod hostile;
 mod journal;
