@@ -67,6 +67,7 @@ pub mod inputs;
 pub mod plan;
 pub mod planner;
 pub mod report;
+pub mod secrets;
 pub mod spec;
 pub mod sys;
 pub mod template;

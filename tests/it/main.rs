@@ -34,5 +34,6 @@ mod plan;
 mod random_edits;
 mod rig;
 mod second_editor;
+mod secrets;
 mod support;
 mod walls;
