@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | [`values`], [`report`] | small checked values; progress that is told, not drawn |
 //! | [`spec`], [`catalog`], [`inputs`], [`template`] | what the user wants, what exists, how it is read |
+//! | [`secrets`] | keys, certificates, tokens and hashes of a cluster |
 //! | [`plan`], [`planner`] | what will be done, as data; how that is decided, without touching anything |
 //! | [`fetch`] | downloads, digests, packings, the cache |
 //! | [`disk`], [`fs`], [`image`] | block access and the overlay; tables; ext4 and FAT in place |

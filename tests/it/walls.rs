@@ -16,6 +16,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("sys", &["values"]),
     ("disk", &["values"]),
     ("template", &["spec", "values"]),
+    ("secrets", &[]),
     ("bmap", &["disk", "values"]),
     ("fs", &["disk", "values"]),
     ("image", &["disk", "fs", "values"]),
