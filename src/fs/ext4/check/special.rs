@@ -92,9 +92,7 @@ impl Checker<'_> {
         let raw = self.fs.store.block(block)?[at..at + s.inode_size].to_vec();
         let bare = Inode { raw };
         if bare.links() == 0 {
-            if reserved > 0 {
-                self.found(place, "is not in use, though blocks are reserved");
-            }
+            self.found(place, "is not in use, though its feature is on");
             return Ok(());
         }
         let Some(inode) = self.soften(place, Inode::parse(&bare.raw, ino::RESIZE, &s))? else {
