@@ -8,7 +8,7 @@
 # Prints a Markdown table. Exit code: 0 all as it should be, 1 not, 2 a tool is missing.
 #
 #   LAB_KEEP      folder for disks, answers and console, kept       (a temporary one)
-#   LAB_E2FSCK    a second e2fsck to ask, such as that of a newer release
+#   CEIL_E2FSCK   more e2fsck to ask, such as that of a newer release (paths with colons between)
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)

@@ -218,12 +218,12 @@ fn wireguard_keys_are_what_openssl_takes() {
 }
 
 /// Counts what is asked of the outside.
-struct Counted<'a> {
+struct Counted<'a, R> {
     asked: &'a Cell<u32>,
-    random: Box<dyn FnMut(&mut [u8]) -> std::io::Result<()>>,
+    random: R,
 }
 
-impl Outside for Counted<'_> {
+impl<R: FnMut(&mut [u8]) -> std::io::Result<()>> Outside for Counted<'_, R> {
     fn resolve(&mut self, name: &str, source: &Source) -> Result<Secret, String> {
         self.asked.set(self.asked.get() + 1);
         match source {
@@ -242,7 +242,7 @@ fn a_store_makes_what_is_missing_once() {
     let asked = Cell::new(0);
     let mut outside = Counted {
         asked: &asked,
-        random: Box::new(noise(7)),
+        random: noise(7),
     };
     let sources = BTreeMap::from([
         ("wifi".to_owned(), Source::Environment("HOME_WIFI".to_owned())),

@@ -63,9 +63,8 @@ def check(folder, kind, start, length):
     """The checker's first complaint, empty when there is none."""
     disk = f"{folder}/lab.img"
     if kind == "ext4":
-        checkers = [["e2fsck", "-fn", f"{disk}?offset={start}"]]
-        if os.environ.get("LAB_E2FSCK"):
-            checkers.append([os.environ["LAB_E2FSCK"], "-fn", f"{disk}?offset={start}"])
+        programs = ["e2fsck", *filter(None, os.environ.get("CEIL_E2FSCK", "").split(":"))]
+        checkers = [[program, "-fn", f"{disk}?offset={start}"] for program in programs]
     else:
         alone = f"{folder}/alone"
         with open(disk, "rb") as source, open(alone, "wb") as target:
