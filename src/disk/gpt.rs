@@ -89,13 +89,6 @@ pub(super) fn read(io: &dyn BlockIo, record: &Mbr) -> Result<Table, TableError> 
             io.len() / SECTOR
         )));
     }
-    // Growing zeroes the old backup, which must not lie in anything that is used.
-    if header.last_usable.saturating_add(BACKUP_SECTORS) > header.alternate_lba {
-        return Err(damaged(format!(
-            "the usable sectors end at {} and so reach into the backup, whose header is at sector {}",
-            header.last_usable, header.alternate_lba
-        )));
-    }
     if !header.backup_is_valid(io)? {
         return Err(damaged(
             "the backup GPT header is missing or its checksum is wrong; repair it with `sgdisk --move-second-header` (`-e`)"

@@ -197,18 +197,6 @@ fn damaged_hybrid_extended_and_short_tables_are_refused() {
         "{error}"
     );
 
-    // Valid by its checksum, but a partition may now end inside the backup.
-    let overlay = image(dir.path(), 24 * MIB, gpt).expect("sfdisk");
-    let mut header = [0; 92];
-    BlockIo::read_at(&*overlay, 512, &mut header).expect("read");
-    header[48] += 1;
-    header[16..20].fill(0);
-    let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&header);
-    header[16..20].copy_from_slice(&crc.to_le_bytes());
-    overlay.write_at(512, &header).expect("patch");
-    let error = Table::read(&*overlay).expect_err("usable").to_string();
-    assert!(error.contains("reach into the backup"), "{error}");
-
     let overlay = image(dir.path(), 24 * MIB, gpt).expect("sfdisk");
     overlay.write_at(446 + 16 + 4, &[0x0c]).expect("patch");
     overlay.write_at(446 + 16 + 12, &[1]).expect("patch");
