@@ -70,19 +70,37 @@ impl Attr {
         [prefix, &self.name].concat()
     }
 
-    /// `e_hash`: five bits a byte of the name, sixteen a word of the value.
+    /// `e_hash`, as kernels since 6.2 and e2fsprogs write it.
     pub(crate) fn hash(&self) -> u32 {
-        let mut hash = 0u32;
-        for b in &self.name {
-            hash = hash.rotate_left(5) ^ u32::from(*b);
-        }
-        for word in self.value.chunks(4) {
-            let mut padded = [0; 4];
-            padded[..word.len()].copy_from_slice(word);
-            hash = hash.rotate_left(16) ^ u32::from_le_bytes(padded);
-        }
-        hash
+        entry_hash(&self.name, &self.value, false)
     }
+
+    /// Whether a stored `e_hash` is right in either form.
+    pub(crate) fn is_hash(&self, stored: u32) -> bool {
+        [false, true]
+            .iter()
+            .any(|signed| stored == entry_hash(&self.name, &self.value, *signed))
+    }
+}
+
+/// `e_hash`: five bits a byte of the name, sixteen a word of the value, which is filled up with zeroes. Older kernels
+/// took the bytes of a name as signed where the processor does.
+pub(crate) fn entry_hash(name: &[u8], value: &[u8], signed: bool) -> u32 {
+    let mut hash = 0u32;
+    for byte in name {
+        let byte = if signed {
+            i32::from(*byte as i8) as u32
+        } else {
+            u32::from(*byte)
+        };
+        hash = hash.rotate_left(5) ^ byte;
+    }
+    for word in value.chunks(4) {
+        let mut padded = [0; 4];
+        padded[..word.len()].copy_from_slice(word);
+        hash = hash.rotate_left(16) ^ u32::from_le_bytes(padded);
+    }
+    hash
 }
 
 /// Index and name on disk of a full name, `None` for one without a known prefix.

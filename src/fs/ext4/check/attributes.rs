@@ -1,6 +1,7 @@
 //! Extended attributes: what their readers pass over. Hashes must be right, and no two things may share bytes.
 
 use super::super::format::{u16_at, u32_at};
+use super::super::xattr::entry_hash;
 
 /// Fixed part of `ext4_xattr_entry`.
 const ENTRY: usize = 16;
@@ -55,7 +56,7 @@ pub(super) fn defect(area: &[u8], shape: Shape) -> Option<&'static str> {
             value
         };
         let stored = u32_at(entry, 12);
-        let hashes = [false, true].map(|signed| hash(name, value, signed));
+        let hashes = [false, true].map(|signed| entry_hash(name, value, signed));
         let missing = shape.bare && stored == 0;
         if !missing && !hashes.contains(&stored) {
             return Some("has an extended attribute with a wrong hash");
@@ -68,21 +69,4 @@ pub(super) fn defect(area: &[u8], shape: Shape) -> Option<&'static str> {
     used.sort_unstable();
     let overlap = used.windows(2).any(|pair| pair[0].1 > pair[1].0);
     overlap.then_some("has extended attributes that share bytes")
-}
-
-/// `e_hash`; kernels differ in whether the bytes of a name have a sign.
-fn hash(name: &[u8], value: &[u8], signed: bool) -> u32 {
-    let mut hash = 0u32;
-    for byte in name {
-        let byte = if signed {
-            i32::from(*byte as i8) as u32
-        } else {
-            u32::from(*byte)
-        };
-        hash = hash.rotate_left(5) ^ byte;
-    }
-    for word in value.chunks_exact(4) {
-        hash = hash.rotate_left(16) ^ u32_at(word, 0);
-    }
-    hash
 }

@@ -110,7 +110,8 @@ fn entries(
         } else if !hashed && stored == 0 {
             "no hash".to_owned()
         } else {
-            format!("hash {}", verdict(u64::from(stored), u64::from(attr.hash())))
+            let right = if attr.is_hash(stored) { stored } else { attr.hash() };
+            format!("hash {}", verdict(u64::from(stored), u64::from(right)))
         };
         let brief = XATTR_ENTRY.brief(&area[at..at + ENTRY], &[]);
         parts.push(Part::new(
