@@ -3,6 +3,7 @@
 //! This room knows files of the host and their digests. It must not know images, devices or the network.
 
 mod hash;
+mod secrets;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use hash::{DigestMemo, NoMemo};
+pub use secrets::{Resolver, SecretFile};
 
 use crate::plan::Origin;
 use crate::report::Reporter;
@@ -56,6 +58,14 @@ pub enum InputError {
         path: PathBuf,
         /// What is wrong and what would be right.
         why: String,
+    },
+    /// The file of secrets cannot be written.
+    #[error("cannot write `{}`", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// A node names a profile that is nowhere.
     #[error("{origin}: there is no profile `{name}`{advice}")]

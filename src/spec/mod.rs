@@ -35,6 +35,7 @@ mod inputs;
 mod owners;
 mod profile;
 mod reader;
+mod secrets;
 mod time;
 pub mod yaml;
 
@@ -44,6 +45,7 @@ pub use inputs::{Inputs, Tree, TreeEntry, TreeKind};
 pub use owners::{OwnerRule, OwnerRules, parse_owners};
 pub use profile::{Profile, parse_base, parse_profile};
 pub(crate) use reader::{list_words, nearest};
+pub use secrets::{parse_secrets, with_secrets};
 pub use time::{TimeError, parse_time};
 
 use std::fmt;

@@ -11,6 +11,8 @@ use ceil_img::secrets::{
     SecretStore, Source, Usage, WireGuardKey, hash_password, k3s_token, spki_hash,
 };
 
+use ceil_img::inputs::{Resolver, SecretFile};
+
 use crate::support::tools;
 
 /// Numbers that look random and are the same for a seed.
@@ -297,4 +299,140 @@ fn a_store_makes_what_is_missing_once() {
         .unwrap();
     let parts = BootstrapToken::parse("t", &token).unwrap();
     assert_eq!(format!("{}.{}", parts.id, parts.secret.reveal()), token.reveal());
+}
+
+/// A resolver over a fixed environment.
+fn file_of(path: &Path) -> SecretFile {
+    SecretFile::open(path).unwrap()
+}
+
+fn resolve<T>(seed: u64, work: impl FnOnce(&mut Resolver<'_>) -> T) -> T {
+    let mut random = noise(seed);
+    work(&mut Resolver {
+        variable: &|name| (name == "HOME_WIFI").then(|| "from the environment".to_owned()),
+        fill: &mut random,
+    })
+}
+
+#[test]
+fn the_file_of_secrets_is_private_stable_and_ignored() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("secrets.yaml");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let kinds = [
+        ("ca", Kind::Key),
+        ("token", Kind::Token),
+        ("one-ssh", Kind::SshHostKey),
+        ("pw", Kind::Password),
+    ];
+    let all = |file: &mut SecretFile, seed| {
+        resolve(seed, |outside| {
+            kinds.map(|(name, kind)| file.store.get(name, kind, outside).unwrap())
+        })
+    };
+    let mut file = file_of(&path);
+    let first = all(&mut file, 1);
+    assert!(!path.exists(), "nothing is written before it is asked for");
+    file.save().unwrap();
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(
+        fs::read_to_string(dir.path().join(".gitignore")).unwrap(),
+        "/secrets.yaml\n"
+    );
+
+    // Another run, with other random numbers, finds the same.
+    let text = fs::read_to_string(&path).unwrap();
+    let mut file = file_of(&path);
+    assert_eq!(all(&mut file, 2), first);
+    file.save().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+
+    // Comments and what comes from elsewhere stay; a rotated secret is replaced in its place.
+    let more = format!(
+        "{text}# mine\nwifi: {{env: HOME_WIFI}}\nfile: {{file: psk}}\ntool: {{command: [printf, \"a\\nb\\n\"]}}\n"
+    );
+    fs::write(&path, more).unwrap();
+    fs::write(dir.path().join("psk"), "from a file\r\n").unwrap();
+    let mut file = file_of(&path);
+    resolve(3, |outside| {
+        for (name, value) in [
+            ("wifi", "from the environment"),
+            ("file", "from a file"),
+            ("tool", "a\nb"),
+        ] {
+            let kind = if name == "tool" {
+                Kind::Password
+            } else {
+                Kind::Given
+            };
+            match file.store.get(name, kind, outside) {
+                Ok(secret) => assert_eq!(secret.reveal(), value),
+                Err(error) => assert!(name == "tool" && !error.to_string().contains("a\nb"), "{error}"),
+            }
+        }
+    });
+    file.store.rotate("ca", Kind::Key, &mut noise(4)).unwrap();
+    file.save().unwrap();
+    assert_eq!(mode(&path), 0o600);
+    let after = fs::read_to_string(&path).unwrap();
+    assert!(after.contains("# mine\nwifi: {env: HOME_WIFI}\n"), "{after}");
+    let mut file = file_of(&path);
+    let last = all(&mut file, 5);
+    assert_ne!(last[0], first[0]);
+    assert_eq!(last[1..], first[1..]);
+    // PyYAML, which many tools read such files with, sees the same texts.
+    if tools::have(&["python3"]) {
+        let script = "import sys\ntry:\n import yaml\nexcept ImportError:\n sys.exit()\n\
+                      print(yaml.safe_load(open(sys.argv[1]))['token'], end='')";
+        let seen = said(tools::command("python3").arg("-c").arg(script).arg(&path));
+        assert!(seen.is_empty() || seen == last[1].reveal());
+    }
+}
+
+#[test]
+fn a_file_of_secrets_that_is_not_right_is_refused_without_showing_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("secrets.yaml");
+    let private = fs::Permissions::from_mode(0o600);
+    for (text, word) in [
+        ("wifi: hunter2: hunter2\n", "not YAML"),
+        ("hunter2\n", "a map of names and secrets"),
+        ("wifi: [hunter2]\n", "`env`, `file` or `command`"),
+        ("wifi: {env: A, file: hunter2}\n", "give one of"),
+        ("wifi: {command: []}\n", "begins with the program"),
+        ("wifi: {pass: hunter2}\n", "unknown key"),
+        ("wi fi: hunter2\n", "letters, digits"),
+        ("wifi:\n", "a secret is a text"),
+    ] {
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, private.clone()).unwrap();
+        let error = SecretFile::open(&path).unwrap_err().to_string();
+        assert!(
+            error.contains(word) && error.contains("secrets.yaml:1"),
+            "{text}: {error}"
+        );
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    fs::write(&path, "wifi: hunter2\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let error = SecretFile::open(&path).unwrap_err().to_string();
+    assert!(error.contains("chmod 600"), "{error}");
+
+    let sources = "env: {env: NO_SUCH}\nfile: {file: nowhere}\nnone: {command: [\"true\"]}\nfails: {command: [\"false\"]}\n";
+    fs::write(&path, sources).unwrap();
+    fs::set_permissions(&path, private).unwrap();
+    let mut file = file_of(&path);
+    for (name, word) in [
+        ("env", "`NO_SUCH` is not set"),
+        ("file", "cannot read"),
+        ("none", "gives nothing"),
+        ("fails", "`false` failed"),
+    ] {
+        let error = resolve(1, |outside| file.store.get(name, Kind::Given, outside)).unwrap_err();
+        assert!(error.to_string().contains(word), "{error}");
+    }
+    file.save().unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), sources, "nothing was made");
 }

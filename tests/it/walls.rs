@@ -9,7 +9,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("values", &[]),
     ("report", &[]),
     ("amend", &["values"]),
-    ("spec", &["plan", "values"]),
+    ("spec", &["plan", "secrets", "values"]),
     ("board", &["values"]),
     ("plan", &["values"]),
     ("catalog", &["values"]),
@@ -31,7 +31,10 @@ const WALLS: &[(&str, &[&str])] = &[
         "planner",
         &["spec", "plan", "template", "base_os", "board", "values"],
     ),
-    ("inputs", &["spec", "plan", "template", "report", "values"]),
+    (
+        "inputs",
+        &["spec", "plan", "secrets", "template", "report", "values"],
+    ),
     (
         "edit",
         &[
