@@ -31,7 +31,10 @@ fn list(dir: &Path, name: &str, image: &Path, model: &Tree) {
 #[test]
 #[ignore = "makes disks for tests/kernel-lab.sh"]
 fn disks() {
-    let dir = PathBuf::from(std::env::var_os("CEIL_LAB").expect("CEIL_LAB names a folder for the disks"));
+    let Some(dir) = std::env::var_os("CEIL_LAB").map(PathBuf::from) else {
+        crate::support::tools::say("CEIL_LAB names no folder; tests/kernel-lab.sh does");
+        return;
+    };
     let work = tempfile::tempdir().expect("directory");
     for base in BASES {
         let (image, model) = edited(work.path(), base);

@@ -121,7 +121,10 @@ fn prepare(case: &Case, grow: bool, dir: &std::path::Path) {
 #[test]
 #[ignore = "makes disks for tests/kernel-lab.sh"]
 fn disks() {
-    let dir = PathBuf::from(std::env::var_os("CEIL_LAB").expect("CEIL_LAB names a folder for the disks"));
+    let Some(dir) = std::env::var_os("CEIL_LAB").map(PathBuf::from) else {
+        eprintln!("SKIPPED: CEIL_LAB names no folder; tests/kernel-lab.sh does");
+        return;
+    };
     for case in cases() {
         prepare(&case, true, &dir);
         // What the kernel does with the same file system when we have not grown it.
