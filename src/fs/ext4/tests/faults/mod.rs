@@ -119,7 +119,10 @@ fn write_table(table: &[(&str, &str, BTreeMap<&str, Finder>)]) {
     let Some(path) = std::env::var_os("CEIL_FAULT_TABLE") else {
         return;
     };
-    let mut text = String::from("| structure | fault |");
+    let mut text = String::from(
+        "# Faults in ext4, and who finds them\n\nMade by the command in [ext4.md](ext4.md#who-finds-a-fault). Columns are \
+         layouts: checksums of crc32c, of crc16, none.\n\n| structure | fault |",
+    );
     for (layout, _) in LAYOUTS {
         let _ = write!(text, " {layout} |");
     }
