@@ -30,6 +30,25 @@ fn parent_of(path: &[u8]) -> Vec<u8> {
     }
 }
 
+/// What chmod(2) does to an ACL (acl(5)): entries of owner, mask (or group, without a mask) and others follow the mode.
+fn chmod_acl(acl: &mut [u8], mode: u16) {
+    const USER_OBJ: u8 = 0x01;
+    const GROUP_OBJ: u8 = 0x04;
+    const MASK: u8 = 0x10;
+    const OTHER: u8 = 0x20;
+    let has_mask = acl[4..].chunks_exact(8).any(|entry| entry[0] == MASK);
+    for entry in acl[4..].chunks_exact_mut(8) {
+        let shift = match entry[0] {
+            USER_OBJ => 6,
+            MASK => 3,
+            GROUP_OBJ if !has_mask => 3,
+            OTHER => 0,
+            _ => continue,
+        };
+        entry[2] = (mode >> shift & 7) as u8;
+    }
+}
+
 impl Model {
     /// Starts from what is there: hard links of the base count as one node by what the kernel says of them.
     pub(super) fn from_view(view: &BTreeMap<Vec<u8>, Seen>) -> Self {
@@ -118,7 +137,12 @@ impl Model {
 
     pub(super) fn apply(&mut self, path: &[u8], attrs: &Attrs) {
         let node = self.node(path);
-        node.mode = attrs.mode.map_or(node.mode, u32::from);
+        if let Some(mode) = attrs.mode {
+            node.mode = u32::from(mode);
+            if let Some(acl) = node.xattrs.get_mut(&b"system.posix_acl_access"[..]) {
+                chmod_acl(acl, mode);
+            }
+        }
         node.owner = attrs.owner.unwrap_or(node.owner);
         node.mtime = attrs.mtime.unwrap_or(node.mtime);
     }

@@ -266,7 +266,8 @@ fn sequence(seed: u64) {
 fn sequences() {
     let seeds = std::env::var("CEIL_EXT4_SEEDS").ok().and_then(|n| n.parse().ok());
     let seeds = seeds.unwrap_or(2 * LAYOUTS.len() as u64);
-    let next = AtomicU64::new(0);
+    let first = std::env::var("CEIL_EXT4_FIRST").ok().and_then(|n| n.parse().ok());
+    let next = AtomicU64::new(first.unwrap_or(0));
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
