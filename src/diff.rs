@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::disk::{BlockIo, PIECE, in_pieces};
 use crate::fs::{FsError, NodeKind, Stat, Volume, show, tree};
 use crate::image::{Image, ImageError};
-use crate::values::{DigestKind, Hasher, VolumeName};
+use crate::values::{DigestKind, Hasher, VolumeName, hex};
 
 /// One side of a difference: a node as it is in one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -285,7 +285,6 @@ fn attributes(
 }
 
 fn side(volume: &dyn Volume, path: &[u8], stat: &Stat, with_digest: bool) -> Result<Side, DiffError> {
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     Ok(Side {
         kind: stat.kind.to_string(),
         mode: format!("{:04o}", stat.mode),

@@ -1,17 +1,16 @@
 //! What a joining node is given, so that it trusts the right server and the server trusts it.
 
-use sha2::{Digest as _, Sha256};
-
 use super::pki::Authority;
 use super::text::malformed;
 use super::{Kind, Secret, SecretError};
+use crate::values::Digest;
 
 /// The pin of an authority for kubeadm's `caCertHashes`: `sha256:` and the digest of its SubjectPublicKeyInfo.
 ///
 /// Source: kubeadm, `--discovery-token-ca-cert-hash` (as in RFC 7469).
 #[must_use]
 pub fn spki_hash(authority: &Authority) -> String {
-    format!("sha256:{}", hex(&Sha256::digest(authority.spki_der())))
+    format!("sha256:{}", Digest::sha256(authority.spki_der()).hex())
 }
 
 /// The full token of k3s, `K10<hash>::<user>:<secret>`, by which a joining node checks the server's CA.
@@ -22,11 +21,11 @@ pub fn spki_hash(authority: &Authority) -> String {
 #[must_use]
 pub fn k3s_token(bundle: &str, root: &Authority, user: &str, secret: &Secret) -> Secret {
     let hash = if bundle.matches("-----BEGIN CERTIFICATE-----").count() == 1 {
-        Sha256::digest(bundle.as_bytes())
+        Digest::sha256(bundle.as_bytes())
     } else {
-        Sha256::digest(root.der())
+        Digest::sha256(root.der())
     };
-    Secret::new(format!("K10{}::{user}:{}", hex(&hash), secret.reveal()))
+    Secret::new(format!("K10{}::{user}:{}", hash.hex(), secret.reveal()))
 }
 
 /// A bootstrap token of kubeadm in its two parts.
@@ -54,8 +53,4 @@ impl BootstrapToken {
             secret: Secret::new(secret),
         })
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

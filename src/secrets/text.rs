@@ -9,6 +9,7 @@ use super::pki::KeyPair;
 use super::ssh::HostKey;
 use super::wireguard::WireGuardKey;
 use super::{Fill, SecretError};
+use crate::values::hex;
 
 /// A secret text. It is wiped from memory when dropped, and its `Debug` text says nothing of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Kind {
             Self::Token => {
                 let mut bytes = [0; 16];
                 fill(&mut bytes)?;
-                Secret::new(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>())
+                Secret::new(hex(&bytes))
             }
             Self::BootstrapToken => {
                 let text = letters(TOKEN_ALPHABET, 22, fill)?;

@@ -64,7 +64,7 @@ impl Digest {
     /// The hexadecimal form in lower case, without a prefix.
     #[must_use]
     pub fn hex(&self) -> String {
-        self.bytes.iter().map(|b| format!("{b:02x}")).collect()
+        super::hex(&self.bytes)
     }
 
     /// The raw bytes: 32 or 64.

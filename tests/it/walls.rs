@@ -16,7 +16,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("sys", &["values"]),
     ("disk", &["values"]),
     ("template", &["spec", "values"]),
-    ("secrets", &[]),
+    ("secrets", &["values"]),
     ("bmap", &["disk", "values"]),
     ("fs", &["disk", "values"]),
     ("image", &["disk", "fs", "values"]),

@@ -1,7 +1,7 @@
 //! Tables of fields: where each stands in its structure, its name in the format's documentation, how to show it.
 
-use super::parts::{Part, hex};
-use crate::values::civil;
+use super::parts::Part;
+use crate::values::{civil, hex};
 
 /// How the bytes of a field are shown.
 #[derive(Debug, Clone, Copy)]

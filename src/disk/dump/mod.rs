@@ -13,7 +13,7 @@ use std::ops::Range;
 
 pub use fields::{Field, Layout, Show, date, number};
 pub use ledger::{Ledger, Totals};
-pub use parts::{Part, fold, hex};
+pub use parts::{Part, fold};
 pub use text::Text;
 
 /// Kind of a line that explains bytes which another line has.

@@ -1,7 +1,8 @@
 //! Parts of one structure, brought into order so that together they have each of its bytes once.
 
-use std::fmt::Write;
 use std::ops::Range;
+
+use crate::values::hex;
 
 /// Bytes in one line of hexadecimal.
 const HEX_WIDTH: usize = 32;
@@ -39,16 +40,6 @@ impl Part {
             meaning: meaning.into(),
         }
     }
-}
-
-/// Bytes as hexadecimal digits.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for b in bytes {
-        let _ = write!(text, "{b:02x}");
-    }
-    text
 }
 
 /// Bytes without a meaning: runs of zeroes as `zero`, the rest in hexadecimal, each line up to 32 bytes.

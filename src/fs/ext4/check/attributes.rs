@@ -1,10 +1,7 @@
 //! Extended attributes: what their readers pass over. Hashes must be right, and no two things may share bytes.
 
 use super::super::format::{u16_at, u32_at};
-use super::super::xattr::entry_hash;
-
-/// Fixed part of `ext4_xattr_entry`.
-const ENTRY: usize = 16;
+use super::super::xattr::{BLOCK_HEADER, ENTRY, entry_hash};
 
 /// How attributes stand in one of their two places.
 #[derive(Clone, Copy)]
@@ -26,7 +23,7 @@ pub(super) const INODE: Shape = Shape {
 
 /// In a block of their own.
 pub(super) const BLOCK: Shape = Shape {
-    first: 32,
+    first: BLOCK_HEADER,
     values_from: 0,
     bare: false,
 };

@@ -1,7 +1,6 @@
 //! Journal, orphan file and resize inode.
 
 use super::super::super::FsResult;
-use super::super::checksum::crc32c;
 use super::super::format::{compat, ino, sb, u32_at};
 use super::super::inode::Inode;
 use super::super::{journal, orphan};
@@ -37,8 +36,7 @@ impl Checker<'_> {
             return Ok(());
         };
         let block = self.fs.store.block(first)?;
-        let head = journal::defect(&block, blocks);
-        if let Some(what) = head.or_else(|| head_fields(&block).map(str::to_owned)) {
+        if let Some(what) = journal::defect(&block, blocks) {
             self.found("journal", what);
         }
         if s.u8(sb::JNL_BACKUP_TYPE) == 1 {
@@ -161,50 +159,4 @@ impl Checker<'_> {
         }
         Ok(())
     }
-}
-
-/// Features of a journal that `jbd2` knows: revocations, 64 bits, late commit, checksums 2 and 3, fast commits.
-const JOURNAL_FEATURES: u32 = 0x3F;
-/// Of them the two kinds of checksums.
-const JOURNAL_CSUM_V2: u32 = 0x08;
-const JOURNAL_CSUM_V3: u32 = 0x10;
-/// `s_checksum_type`: crc32c.
-const JOURNAL_CRC32C: u8 = 4;
-/// Size of a journal's superblock, and the place of its checksum.
-const JOURNAL_HEAD: usize = 1024;
-const JOURNAL_CHECKSUM: usize = 0xFC;
-
-/// What is wrong with a journal's superblock that announces nothing to replay.
-fn head_fields(block: &[u8]) -> Option<&'static str> {
-    let head = block.get(..JOURNAL_HEAD)?;
-    let word = |at: usize| u32_at(head, at).swap_bytes();
-    let (first, blocks) = (word(0x14), word(0x10));
-    if first == 0 || first >= blocks {
-        return Some("begins outside itself");
-    }
-    if word(0x20) != 0 {
-        return Some("records an error");
-    }
-    // Version 1 ends here.
-    if word(4) == 3 {
-        return None;
-    }
-    let (incompat, ro_compat) = (word(0x28), word(0x2C));
-    let sums = incompat & (JOURNAL_CSUM_V2 | JOURNAL_CSUM_V3);
-    if incompat & !JOURNAL_FEATURES != 0 || ro_compat != 0 {
-        return Some("has a feature that is not known");
-    }
-    if word(0x40) > 1 {
-        return Some("is used by more than one file system");
-    }
-    if sums == 0 {
-        return None;
-    }
-    let crc = [&head[..JOURNAL_CHECKSUM], &[0; 4], &head[JOURNAL_CHECKSUM + 4..]]
-        .into_iter()
-        .fold(!0, crc32c);
-    let right = sums != JOURNAL_CSUM_V2 | JOURNAL_CSUM_V3
-        && head[0x50] == JOURNAL_CRC32C
-        && word(JOURNAL_CHECKSUM) == crc;
-    (!right).then_some("has a superblock with a wrong checksum")
 }

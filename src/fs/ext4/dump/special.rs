@@ -3,17 +3,13 @@
 use std::io;
 use std::ops::Range;
 
-use super::super::checksum::crc32c;
 use super::super::format::u32_at;
-use super::super::journal::JBD2_MAGIC;
+use super::super::journal::superblock as journal;
 use super::super::orphan;
-use super::tables::{JBD2_CHECKSUM, JBD2_CSUM, JBD2_INCOMPAT, JOURNAL as LAYOUT, ORPHAN_TAIL};
+use super::tables::{JOURNAL as LAYOUT, ORPHAN_TAIL};
 use super::volume::Volume;
 use super::{DATA, JOURNAL, ORPHANS, annotate, map, verdict};
 use crate::disk::dump::{Ledger, Part, number};
-
-/// Bytes of the journal's superblock.
-const JOURNAL_SUPERBLOCK: usize = 1024;
 
 /// Blocks of the journal: its superblock field by field, the log as a range.
 pub(super) fn journal(
@@ -28,19 +24,20 @@ pub(super) fn journal(
     if logical == 0 {
         let bytes = v.block(blocks.start)?;
         let at = blocks.start * v.bs;
-        let (head, rest) = bytes.split_at(JOURNAL_SUPERBLOCK.min(bytes.len()));
+        let (head, rest) = bytes.split_at(journal::SIZE.min(bytes.len()));
         let magic = number(head, 0, 4, true);
-        if magic != u64::from(JBD2_MAGIC) {
-            let what = format!("h_magic is {magic:#x}, {JBD2_MAGIC:#x} would be right");
+        if magic != u64::from(journal::JBD2_MAGIC) {
+            let what = format!("h_magic is {magic:#x}, {:#x} would be right", journal::JBD2_MAGIC);
             out.defect(at..at + v.bs, "journal superblock", &what)?;
         }
         let mut parts = LAYOUT.parts(head, 0);
         annotate(&mut parts, "s_checksum", |p| {
-            p.meaning = if number(head, JBD2_INCOMPAT, 4, true) & u64::from(JBD2_CSUM) != 0 {
-                let mut without = head.to_vec();
-                without[JBD2_CHECKSUM..JBD2_CHECKSUM + 4].fill(0);
-                let right = crc32c(!0, &without);
-                verdict(number(head, JBD2_CHECKSUM, 4, true), u64::from(right))
+            p.meaning = if number(head, journal::FEATURE_INCOMPAT, 4, true)
+                & u64::from(journal::INCOMPAT_CSUM)
+                != 0
+            {
+                let right = journal::checksum(head);
+                verdict(number(head, journal::CHECKSUM, 4, true), u64::from(right))
             } else {
                 "not used".to_owned()
             };

@@ -4,6 +4,7 @@
 //! inodes.rst, ifork.rst, directory.rst, attributes.rst, journal.rst, orphan.rst).
 
 use super::super::format::{bg, compat, incompat, ino, ro_compat, sb};
+use super::super::journal::superblock as journal;
 use crate::disk::dump::Show::{Bits, Bytes, Choice, Dec, Flags, Hex, Text, Time, Uuid};
 use crate::disk::dump::{Field, Layout, Show};
 
@@ -532,13 +533,6 @@ pub(super) const XATTR_ENTRY: Layout = Layout::little(&[
 pub(super) const ORPHAN_TAIL: Layout =
     Layout::little(&[f(0, 4, "ob_magic", Hex, ""), f(4, 4, "ob_checksum", Hex, "")]);
 
-/// `s_feature_incompat` of the journal: checksums of version 2 and 3.
-pub(super) const JBD2_CSUM: u32 = 0x8 | 0x10;
-/// Offset of the journal's `s_feature_incompat`.
-pub(super) const JBD2_INCOMPAT: usize = 0x28;
-/// Offset of the journal's `s_checksum`.
-pub(super) const JBD2_CHECKSUM: usize = 0xFC;
-
 /// `struct journal_superblock_s`.
 pub(super) const JOURNAL: Layout = Layout::big(&[
     f(0x00, 4, "h_magic", Hex, ""),
@@ -570,7 +564,7 @@ pub(super) const JOURNAL: Layout = Layout::big(&[
     f(0x20, 4, "s_errno", Dec, ""),
     f(0x24, 4, "s_feature_compat", Bits(&["checksum"]), ""),
     f(
-        JBD2_INCOMPAT,
+        journal::FEATURE_INCOMPAT,
         4,
         "s_feature_incompat",
         Bits(&[
@@ -600,6 +594,6 @@ pub(super) const JOURNAL: Layout = Layout::big(&[
     f(0x54, 4, "s_num_fc_blocks", Dec, "blocks for fast commits"),
     f(0x58, 4, "s_head", Dec, ""),
     f(0x5C, 160, "s_padding", Bytes, ""),
-    f(JBD2_CHECKSUM, 4, "s_checksum", Hex, ""),
+    f(journal::CHECKSUM, 4, "s_checksum", Hex, ""),
     f(0x100, 768, "s_users", Bytes, ""),
 ]);

@@ -7,7 +7,7 @@ mod replay;
 mod revoke;
 mod scan;
 mod staged;
-mod superblock;
+pub(crate) mod superblock;
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::format::{EXT4_ERROR_FS, EXT4_VALID_FS, compat, incompat, ino, ro_comp
 use super::superblock::Superblock;
 use super::{Ext4, FsResult, Recovery, read_superblock};
 use crate::disk::{BlockIo, Overlay};
-pub(crate) use superblock::{JBD2_MAGIC, defect, empty_superblock};
+pub(crate) use superblock::{defect, empty_superblock};
 
 const ADVICE: &str = "boot the image once and shut it down, or run e2fsck on it";
 /// For what the kernel does not mount either.

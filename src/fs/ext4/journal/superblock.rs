@@ -10,7 +10,7 @@ use super::super::format::set_u32;
 /// `h_magic` of every block of the journal that is not a copy of another block.
 pub(crate) const JBD2_MAGIC: u32 = 0xC03B_3998;
 /// Size of a superblock, whatever the block size.
-const SIZE: usize = 1024;
+pub(crate) const SIZE: usize = 1024;
 /// `h_blocktype` of the two versions of a superblock; the first has no features.
 const SUPERBLOCK_V1: u32 = 3;
 const SUPERBLOCK_V2: u32 = 4;
@@ -26,13 +26,13 @@ const SEQUENCE: usize = 0x18;
 const START: usize = 0x1C;
 const ERRNO: usize = 0x20;
 const FEATURE_COMPAT: usize = 0x24;
-const FEATURE_INCOMPAT: usize = 0x28;
+pub(crate) const FEATURE_INCOMPAT: usize = 0x28;
 const FEATURE_RO_COMPAT: usize = 0x2C;
 const UUID: usize = 0x30;
 const NR_USERS: usize = 0x40;
 const CHECKSUM_TYPE: usize = 0x50;
 const NUM_FC_BLKS: usize = 0x54;
-const CHECKSUM: usize = 0xFC;
+pub(crate) const CHECKSUM: usize = 0xFC;
 
 /// `s_feature_compat`: a commit block has a checksum of all blocks of its transaction (version 1).
 const COMPAT_CHECKSUM: u32 = 0x1;
@@ -43,12 +43,10 @@ const INCOMPAT_ASYNC_COMMIT: u32 = 0x4;
 const INCOMPAT_CSUM_V2: u32 = 0x8;
 const INCOMPAT_CSUM_V3: u32 = 0x10;
 const INCOMPAT_FAST_COMMIT: u32 = 0x20;
-const INCOMPAT_KNOWN: u32 = INCOMPAT_REVOKE
-    | INCOMPAT_64BIT
-    | INCOMPAT_ASYNC_COMMIT
-    | INCOMPAT_CSUM_V2
-    | INCOMPAT_CSUM_V3
-    | INCOMPAT_FAST_COMMIT;
+/// Checksums in every block, of either version.
+pub(crate) const INCOMPAT_CSUM: u32 = INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3;
+const INCOMPAT_KNOWN: u32 =
+    INCOMPAT_REVOKE | INCOMPAT_64BIT | INCOMPAT_ASYNC_COMMIT | INCOMPAT_CSUM | INCOMPAT_FAST_COMMIT;
 
 /// Blocks of fast commits where `s_num_fc_blks` is 0 (`JBD2_DEFAULT_FAST_COMMIT_BLOCKS`).
 const DEFAULT_FAST_COMMIT_BLOCKS: u32 = 256;
@@ -103,6 +101,13 @@ pub(super) fn be32(b: &[u8], at: usize) -> u32 {
 
 fn set_be32(b: &mut [u8], at: usize, v: u32) {
     set_u32(b, at, v.swap_bytes());
+}
+
+/// What `s_checksum` of the [`SIZE`] bytes of a superblock should be.
+pub(crate) fn checksum(raw: &[u8]) -> u32 {
+    let crc = crc32c(!0, &raw[..CHECKSUM]);
+    let crc = crc32c(crc, &[0; 4]);
+    crc32c(crc, &raw[CHECKSUM + 4..])
 }
 
 impl JournalSuperblock {
@@ -165,7 +170,7 @@ impl JournalSuperblock {
                     raw[CHECKSUM_TYPE]
                 ));
             }
-            let (found, stored) = (s.checksum(), be32(raw, CHECKSUM));
+            let (found, stored) = (checksum(raw), be32(raw, CHECKSUM));
             if found != stored {
                 return damaged(format!(
                     "has a superblock whose checksum is {found:#010x}, stored is {stored:#010x}"
@@ -211,18 +216,12 @@ impl JournalSuperblock {
         self.last - self.first
     }
 
-    fn checksum(&self) -> u32 {
-        let crc = crc32c(!0, &self.raw[..CHECKSUM]);
-        let crc = crc32c(crc, &[0; 4]);
-        crc32c(crc, &self.raw[CHECKSUM + 4..])
-    }
-
     /// The bytes of a journal with nothing in it, whose next transaction is `sequence`.
     pub(super) fn emptied(mut self, sequence: u32) -> Vec<u8> {
         set_be32(&mut self.raw, SEQUENCE, sequence);
         set_be32(&mut self.raw, START, 0);
         if self.blocks_have_checksums() {
-            let crc = self.checksum();
+            let crc = checksum(&self.raw);
             set_be32(&mut self.raw, CHECKSUM, crc);
         }
         self.raw

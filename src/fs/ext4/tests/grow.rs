@@ -240,10 +240,9 @@ fn odd(random: &mut Random) -> Odd {
 /// `CEIL_EXT4_SEEDS=1000` tries that many instead of a few, `CEIL_EXT4_FIRST=500` begins with that one.
 #[test]
 fn odd_geometries() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse().ok());
-    let first = number("CEIL_EXT4_FIRST").unwrap_or(0u64);
+    let first = number_of("CEIL_EXT4_FIRST", 0);
     let (mut tried, mut refused) = (0, 0);
-    for seed in first..first + number("CEIL_EXT4_SEEDS").unwrap_or(8) {
+    for seed in first..first + seeds(8) {
         let mut random = Random((seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         random.next();
         let Odd {

@@ -124,29 +124,12 @@ fn a_window_too_short_is_damaged() {
 #[test]
 fn flipped_bytes_do_no_harm() {
     for layout in ["bookworm", "buster"] {
-        let Some(base) = make(layout, 8, &["-b", "1024", "-N", "256"]) else {
+        let Some((good, places)) = to_be_damaged(layout) else {
             return;
         };
-        let mut fs = base.open();
-        let a = attrs(0o644, 3);
-        for d in 0..3 {
-            fs.make_dir(format!("/d{d}").as_bytes(), &a).unwrap();
-            for f in 0..60 {
-                fs.put_file(format!("/d{d}/name{f}").as_bytes(), &source(&[1; 100]), false, &a)
-                    .unwrap();
-            }
-        }
-        let mut gaps = vec![0; 90_000];
-        gaps.iter_mut().step_by(3000).for_each(|b| *b = 1);
-        fs.put_file(b"/gaps", &source(&gaps), true, &a).unwrap();
-        fs.set_xattr(b"/d1", b"user.x", Some(&[1; 600]), a.now).unwrap();
-        fs.commit().unwrap();
-        let good = base.bytes();
-        // Where anything is.
-        let places: Vec<usize> = (0..good.len()).filter(|i| good[*i] != 0).collect();
         let mut random = Random(99);
-        let seeds = std::env::var("CEIL_EXT4_SEEDS").ok();
-        for _ in 0..seeds.and_then(|n| n.parse().ok()).unwrap_or(300) {
+        let a = attrs(0o644, 3);
+        for _ in 0..seeds(300) {
             let mut bytes = good.clone();
             for _ in 0..1 + random.below(4) {
                 let at = places[random.below(places.len() as u64) as usize];

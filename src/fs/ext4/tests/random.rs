@@ -2,6 +2,7 @@
 //!
 //! `CEIL_EXT4_SEEDS=10000` runs that many sequences over the layouts instead of two for each: on empty bases, on
 //! bases of many small groups, and on bases that the kernel filled. Half of them grow in the middle.
+//! `CEIL_EXT4_FIRST=236` begins with that one.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -264,14 +265,13 @@ fn sequence(seed: u64) {
 
 #[test]
 fn sequences() {
-    let seeds = std::env::var("CEIL_EXT4_SEEDS").ok().and_then(|n| n.parse().ok());
-    let seeds = seeds.unwrap_or(2 * LAYOUTS.len() as u64);
-    let first = std::env::var("CEIL_EXT4_FIRST").ok().and_then(|n| n.parse().ok());
-    let next = AtomicU64::new(first.unwrap_or(0));
+    let first = number_of("CEIL_EXT4_FIRST", 0);
+    let end = first + seeds(2 * LAYOUTS.len() as u64);
+    let next = AtomicU64::new(first);
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds {
+            if seed >= end {
                 return;
             }
             if let Err(panic) = std::panic::catch_unwind(|| sequence(seed)) {

@@ -189,6 +189,41 @@ impl Base {
     }
 }
 
+/// A number of the environment: `CEIL_EXT4_SEEDS`, how many random cases a test takes instead of a few, or
+/// `CEIL_EXT4_FIRST`, the one to begin with.
+pub(super) fn number_of(variable: &str, default: u64) -> u64 {
+    let asked = std::env::var(variable).ok();
+    asked.and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+/// As [`number_of`] `CEIL_EXT4_SEEDS`.
+pub(super) fn seeds(default: u64) -> u64 {
+    number_of("CEIL_EXT4_SEEDS", default)
+}
+
+/// A small base with directories, a file in many pieces and a block of attributes: its bytes, and the places where
+/// anything is. `None` where `mke2fs` is missing.
+pub(super) fn to_be_damaged(layout: &str) -> Option<(Vec<u8>, Vec<usize>)> {
+    let base = make(layout, 8, &["-b", "1024", "-N", "256"])?;
+    let mut fs = base.open();
+    let a = attrs(0o644, 3);
+    for d in 0..3 {
+        fs.make_dir(format!("/d{d}").as_bytes(), &a).unwrap();
+        for f in 0..60 {
+            fs.put_file(format!("/d{d}/name{f}").as_bytes(), &source(&[1; 100]), false, &a)
+                .unwrap();
+        }
+    }
+    let mut gaps = vec![0; 90_000];
+    gaps.iter_mut().step_by(3000).for_each(|b| *b = 1);
+    fs.put_file(b"/gaps", &source(&gaps), true, &a).unwrap();
+    fs.set_xattr(b"/d1", b"user.x", Some(&[1; 600]), a.now).unwrap();
+    fs.commit().unwrap();
+    let good = base.bytes();
+    let places = (0..good.len()).filter(|i| good[*i] != 0).collect();
+    Some((good, places))
+}
+
 /// The e2fsck of this system, and those that `CEIL_E2FSCK` names (paths with colons between).
 pub(super) fn fscks() -> Vec<String> {
     let more = std::env::var("CEIL_E2FSCK").unwrap_or_default();

@@ -8,7 +8,6 @@ use super::super::hostile::Memory;
 use super::super::support::*;
 use super::{Lines, filled};
 use crate::disk::BlockIo;
-use crate::fs::Volume;
 
 /// Each damage that e2fsck finds is told by the dump too, and the bytes still add up.
 #[test]
@@ -111,27 +110,10 @@ fn before_bytes(base: &Base, len: usize) -> Vec<u8> {
 #[test]
 fn flipped_bytes_still_add_up() {
     for layout in ["bookworm", "buster", "debian13"] {
-        let Some(base) = make(layout, 8, &["-b", "1024", "-N", "256"]) else {
+        let Some((good, places)) = to_be_damaged(layout) else {
             return;
         };
-        let mut fs = base.open();
-        let a = attrs(0o644, 3);
-        for d in 0..3 {
-            fs.make_dir(format!("/d{d}").as_bytes(), &a).unwrap();
-            for f in 0..60 {
-                fs.put_file(format!("/d{d}/name{f}").as_bytes(), &source(&[1; 100]), false, &a)
-                    .unwrap();
-            }
-        }
-        let mut gaps = vec![0; 90_000];
-        gaps.iter_mut().step_by(3000).for_each(|b| *b = 1);
-        fs.put_file(b"/gaps", &source(&gaps), true, &a).unwrap();
-        fs.set_xattr(b"/d1", b"user.x", Some(&[1; 600]), a.now).unwrap();
-        fs.commit().unwrap();
-        let good = base.bytes();
-        let places: Vec<usize> = (0..good.len()).filter(|i| good[*i] != 0).collect();
-        let rounds = std::env::var("CEIL_EXT4_SEEDS").ok().and_then(|n| n.parse().ok());
-        for seed in 1..=rounds.unwrap_or(60u64) {
+        for seed in 1..=seeds(60) {
             let mut random = Random(seed * 0x9E37_79B9);
             let mut bytes = good.clone();
             for _ in 0..1 + random.below(12) {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::super::format::ino;
-use super::support::Random;
+use super::support::{Random, seeds};
 use patient::{LAYOUTS, Patient, Place, Sample};
 
 /// A name, and what puts the fault there; `None` where the layout has no such thing.
@@ -207,10 +207,7 @@ const KNOWN_RANDOM: [(&str, &str); 0] = [];
 
 #[test]
 fn no_random_fault_is_found_by_e2fsck_alone() {
-    let rounds = std::env::var("CEIL_EXT4_SEEDS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(60);
+    let rounds = seeds(60);
     let mut sums: BTreeMap<Finder, u32> = BTreeMap::new();
     let mut missed = Vec::new();
     for (layout, _) in LAYOUTS {

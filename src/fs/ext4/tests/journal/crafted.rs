@@ -150,8 +150,7 @@ fn sequence(seed: u64) {
 
 #[test]
 fn all_versions() {
-    let seeds = std::env::var("CEIL_EXT4_SEEDS").ok().and_then(|n| n.parse().ok());
-    for seed in 0..seeds.unwrap_or(2 * VERSIONS.len() as u64) {
+    for seed in 0..seeds(2 * VERSIONS.len() as u64) {
         sequence(seed);
     }
 }

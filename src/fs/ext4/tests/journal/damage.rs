@@ -15,9 +15,8 @@ const LOG: u64 = 130;
 
 #[test]
 fn cut_and_flipped_logs() {
-    let seeds = std::env::var("CEIL_EXT4_SEEDS").ok().and_then(|n| n.parse().ok());
     let (mut agreed, mut refused) = (0, 0);
-    for seed in 0..seeds.unwrap_or(10) {
+    for seed in 0..seeds(10) {
         let Some((dirty, _, what)) = crafted(seed) else {
             return;
         };

@@ -303,8 +303,7 @@ fn sequence(seed: u64) {
 
 #[test]
 fn random_work() {
-    let seeds = std::env::var("CEIL_EXT4_SEEDS").ok().and_then(|n| n.parse().ok());
-    for seed in 0..seeds.unwrap_or(11) {
+    for seed in 0..seeds(11) {
         sequence(seed);
     }
 }
