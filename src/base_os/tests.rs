@@ -366,6 +366,7 @@ fn plan(fixed: bool, edits: Vec<Edit>) -> NodePlan {
             origin,
         },
         edits,
+        wishes: crate::plan::Wishes::default(),
         identity: Identity {
             hostname: "one".parse().expect("hostname"),
             domain: None,

@@ -52,6 +52,9 @@ pub enum Content {
         bytes: Arc<[u8]>,
         /// Their SHA-256.
         digest: Digest,
+        /// Whether they hold a secret: then neither plan nor manifest tells anything about them, and only their owner
+        /// may read the file (P25).
+        secret: bool,
     },
     /// A file of the host, read only when the image is emitted.
     File {
@@ -71,7 +74,24 @@ impl Content {
         Self::Inline {
             bytes: bytes.into(),
             digest: Digest::sha256(bytes),
+            secret: false,
         }
+    }
+
+    /// Bytes at hand that hold a secret.
+    #[must_use]
+    pub fn secret(bytes: &[u8]) -> Self {
+        Self::Inline {
+            bytes: bytes.into(),
+            digest: Digest::sha256(bytes),
+            secret: true,
+        }
+    }
+
+    /// Whether the bytes hold a secret.
+    #[must_use]
+    pub const fn is_secret(&self) -> bool {
+        matches!(self, Self::Inline { secret: true, .. })
     }
 
     /// Length in bytes.
@@ -101,6 +121,9 @@ impl Content {
 impl fmt::Debug for Content {
     /// Length and digest; the bytes may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_secret() {
+            return f.write_str("Content(secret)");
+        }
         write!(f, "Content({} bytes, {})", self.len(), self.digest())
     }
 }

@@ -6,6 +6,7 @@ mod digest;
 mod edit;
 mod node;
 mod print;
+mod wishes;
 
 pub use digest::{DigestParts, plan_digest};
 pub use edit::{Attributes, Content, Edit, FileStamp, GrowRule, Op, Origin, Xattr};
@@ -14,3 +15,6 @@ pub use node::{
     StaticAddress,
 };
 pub use print::edit_json;
+pub use wishes::{
+    Host, HostKeyFiles, Interface, PasswordHashes, Ssh, Swap, Unit, UnitState, User, Wifi, Wishes,
+};

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::values::{ByteSize, Digest, Hostname, Timestamp};
 
-use super::{Edit, Origin};
+use super::{Edit, Origin, Wishes};
 
 /// Where a base image comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +164,8 @@ pub struct NodePlan {
     pub edits: Vec<Edit>,
     /// Who the node is.
     pub identity: Identity,
+    /// What it should be, by the mechanisms of its base.
+    pub wishes: Wishes,
     /// Space that must be free on the root volume after all edits.
     pub reserve: ByteSize,
     /// The build epoch: the time that every new file gets.

@@ -125,6 +125,10 @@ pub fn edit_json(edit: &Edit) -> Value {
 }
 
 fn content_json(content: &Content, put: &mut impl FnMut(&str, Value)) {
+    if content.is_secret() {
+        put("secret", true.into());
+        return;
+    }
     put("size", content.len().into());
     put("digest", json!(content.digest()));
     if let Content::File { path, .. } = content {
@@ -321,7 +325,11 @@ fn row(edit: &Edit) -> [String; 7] {
     cells[3] = attributes.owner.map_or_else(unsaid, |o| o.to_string());
     if let Some(content) = bytes {
         cells[4] = content.len().to_string();
-        cells[5] = content.digest().hex();
+        cells[5] = if content.is_secret() {
+            "(secret)".to_owned()
+        } else {
+            content.digest().hex()
+        };
     }
     cells
 }

@@ -163,6 +163,7 @@ pub fn plan_node(
             instance_id: format!("{}-{}-{short}", cluster.name, node.name),
             address: node.address.clone(),
         },
+        wishes: crate::plan::Wishes::default(),
         reserve: profile.reserve,
         epoch,
         output: profile.output,
