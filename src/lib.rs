@@ -10,7 +10,7 @@
 //! | room | knows |
 //! | --- | --- |
 //! | [`values`], [`report`] | small checked values; progress that is told, not drawn |
-//! | [`spec`], [`catalog`], [`inputs`], [`template`] | what the user wants, what exists, how it is read |
+//! | [`spec`], [`board`], [`catalog`], [`inputs`], [`template`] | what the user wants, what exists, how it is read |
 //! | [`secrets`] | keys, certificates, tokens and hashes of a cluster |
 //! | [`plan`], [`planner`] | what will be done, as data; how that is decided, without touching anything |
 //! | [`fetch`] | downloads, digests, packings, the cache |
@@ -53,6 +53,7 @@
 pub mod amend;
 pub mod base_os;
 pub mod bmap;
+pub mod board;
 pub mod catalog;
 pub mod cli;
 pub mod demo;

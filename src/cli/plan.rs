@@ -14,10 +14,10 @@ use crate::base_os::BaseFacts;
 use crate::disk::BlockIo;
 use crate::edit::grow;
 use crate::image::Image;
-use crate::inputs::{self, Reading};
+use crate::inputs::{self, Reading, Resolver, SecretFile};
 use crate::plan::{BaseRef, Edit, NodePlan, Op};
 use crate::planner;
-use crate::spec::{ClusterSpec, NodeSpec, nearest, parse_base, parse_cluster};
+use crate::spec::{ClusterSpec, Inputs, NodeSpec, nearest, parse_base, parse_cluster};
 use crate::values::{ByteSize, ImagePath, VolumeName};
 
 /// Whether digests of payload files are kept for the next run.
@@ -44,7 +44,7 @@ pub fn plan_nodes(
     let cluster = if default_file && !args.file.exists() && names == ["one"] {
         context
             .note("there is no cluster.yaml here: node `one` is taken from the built-in profile `minimal`");
-        parse_cluster("<built-in>", Path::new(""), FIRST_TRY)?
+        parse_cluster("<built-in>", FIRST_TRY)?
     } else {
         inputs::read_cluster(&args.file).map_err(|e| {
             let failure = Failure::from(e);
@@ -70,12 +70,57 @@ pub fn plan_nodes(
     if remember == Remember::Yes {
         memo.save();
     }
-    let inputs = read?;
+    let mut inputs = read?;
+    add_secrets(context, &cluster, &mut inputs, remember)?;
     nodes
         .iter()
         .map(|node| Ok(planner::plan_node(&cluster, node, &inputs, base.as_ref(), epoch)?))
         .collect()
 }
+
+/// Looks up the secrets that the nodes need, in `secrets.yaml` beside the cluster file. What is not there is made;
+/// a command that promises to write nothing forgets it again.
+fn add_secrets(
+    context: &Context,
+    cluster: &ClusterSpec,
+    inputs: &mut Inputs,
+    remember: Remember,
+) -> Result<(), Failure> {
+    let needed = planner::needed_secrets(cluster, inputs)?;
+    if needed.is_empty() {
+        return Ok(());
+    }
+    let path = Path::new(&cluster.file).with_file_name(SECRETS_FILE);
+    let mut file = SecretFile::open(&path)?;
+    let mut fill = |buf: &mut [u8]| getrandom::fill(buf).map_err(std::io::Error::from);
+    let mut outside = Resolver {
+        variable: &|name| std::env::var(name).ok(),
+        fill: &mut fill,
+    };
+    for (name, kind) in needed {
+        let value = file.store.get(&name, kind, &mut outside)?;
+        inputs.secrets.insert(name, value);
+    }
+    let made = file.store.made().len();
+    if made == 0 {
+        return Ok(());
+    }
+    if remember == Remember::No {
+        context.note(&format!(
+            "{made} secrets are not there yet and are made by `build`; until then the digest of the plan changes from run to run"
+        ));
+        return Ok(());
+    }
+    file.save()?;
+    context.note(&format!(
+        "made {made} secrets in `{}`; keep it, whoever has it owns the cluster",
+        path.display()
+    ));
+    Ok(())
+}
+
+/// Name of the file of secrets, beside the cluster file.
+pub const SECRETS_FILE: &str = "secrets.yaml";
 
 /// What `--base` names.
 fn base_argument(args: &args::ClusterArgs) -> Result<Option<BaseRef>, Failure> {

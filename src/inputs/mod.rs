@@ -3,29 +3,26 @@
 //! This room knows files of the host and their digests. It must not know images, devices or the network.
 
 mod hash;
+mod overlays;
+mod profiles;
 mod secrets;
 mod tree;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use hash::{DigestMemo, NoMemo};
+pub use profiles::{all_profiles, profile_names};
 pub use secrets::{Resolver, SecretFile};
 
 use crate::plan::Origin;
 use crate::report::Reporter;
 use crate::spec::{
-    ClusterSpec, EditSpec, Inputs, NodeSpec, Payload, Profile, SpecError, Tree, TreeEntry, TreeKind, Wish,
-    list_words, nearest, parse_cluster, parse_edits, parse_owners, parse_profile,
+    ClusterSpec, EditSpec, Inputs, NodeSpec, Payload, Resolved, Settings, SpecError, Tree, TreeEntry,
+    TreeKind, Wish, key_file, parse_cluster, parse_edits, parse_owners, resolve_node,
 };
-
-/// Profiles that are compiled in; a file of the same name in a profile folder comes first.
-pub const BUILT_IN: [(&str, &str); 2] = [
-    ("demo", include_str!("../../profiles/demo.yaml")),
-    ("minimal", include_str!("../../profiles/minimal.yaml")),
-];
 
 /// The name of an owner file in the root of an overlay tree.
 pub const OWNERS_FILE: &str = ".ceil-owners";
@@ -67,6 +64,18 @@ pub enum InputError {
         /// Why.
         source: io::Error,
     },
+    /// A name that stands for nothing.
+    #[error("{origin}: there is no {kind} `{name}`{advice}")]
+    Unknown {
+        /// Who asked for it.
+        origin: Origin,
+        /// What it should be.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// The nearest name, and the names that exist.
+        advice: String,
+    },
     /// A node names a profile that is nowhere.
     #[error("{origin}: there is no profile `{name}`{advice}")]
     NoProfile {
@@ -104,10 +113,10 @@ impl std::fmt::Debug for Reading<'_> {
 /// [`InputError`] with file, line and column.
 pub fn read_cluster(path: &Path) -> Result<ClusterSpec, InputError> {
     let text = read_text(path, None)?;
-    Ok(parse_cluster(&path.display().to_string(), dir_of(path), &text)?)
+    Ok(parse_cluster(&path.display().to_string(), &text)?)
 }
 
-/// Reads the profiles of `nodes` and everything that these name.
+/// Reads the profiles of a cluster, and everything that those of `nodes` name.
 ///
 /// # Errors
 /// [`InputError`] for the first file, in the order of the plan, that is missing, unreadable or wrong.
@@ -117,13 +126,44 @@ pub fn read_inputs(
     reading: Reading<'_>,
 ) -> Result<Inputs, InputError> {
     let mut inputs = Inputs::default();
-    for node in nodes {
-        if !inputs.profiles.contains_key(&node.profile) {
-            let profile = read_profile(cluster, node)?;
-            inputs.profiles.insert(node.profile.clone(), profile);
+    // Nodes name each other in their files, so the settings of all are known, whichever are asked for.
+    for node in &cluster.nodes {
+        profiles::read(cluster, &node.profile, &node.profile_origin, &mut inputs.profiles)?;
+    }
+    for node in &cluster.nodes {
+        let resolved = resolve_node(cluster, node, &inputs.profiles)?;
+        inputs.nodes.insert(node.name.to_string(), resolved);
+    }
+    let wanted: Vec<&Resolved> = nodes
+        .iter()
+        .filter_map(|node| inputs.nodes.get(node.name.as_str()))
+        .collect();
+    let edits: Vec<EditSpec> = wanted.iter().flat_map(|r| r.edits.clone()).collect();
+    let settings: Vec<Settings> = wanted.iter().map(|r| r.settings.clone()).collect();
+    let folder = dir_of(Path::new(&cluster.file));
+    for settings in &settings {
+        for name in &settings.overlays {
+            if !inputs.overlays.contains_key(&name.value) {
+                let tree = overlays::read(folder, name, reading)?;
+                inputs.overlays.insert(name.value.clone(), tree);
+            }
+        }
+        for name in &settings.addons {
+            if !inputs.addons.contains_key(&name.value) {
+                inputs
+                    .addons
+                    .insert(name.value.clone(), overlays::read_addon(folder, name)?);
+            }
+        }
+        for key in settings.users.values().flat_map(|u| &u.ssh_keys) {
+            if let Some(path) = key_file(key)
+                && !inputs.keys.contains_key(&path)
+            {
+                let text = read_text(&path, Some(&key.origin))?;
+                inputs.keys.insert(path, text);
+            }
         }
     }
-    let edits: Vec<EditSpec> = inputs.profiles.values().flat_map(|p| p.edits.clone()).collect();
     read_payloads(&edits, &mut inputs, reading)?;
     Ok(inputs)
 }
@@ -134,7 +174,7 @@ pub fn read_inputs(
 /// As [`read_inputs`].
 pub fn read_edits(path: &Path, reading: Reading<'_>) -> Result<(Vec<EditSpec>, Inputs), InputError> {
     let text = read_text(path, None)?;
-    let edits = parse_edits(&path.display().to_string(), dir_of(path), &text)?;
+    let edits = parse_edits(&path.display().to_string(), &text)?;
     let mut inputs = Inputs::default();
     read_payloads(&edits, &mut inputs, reading)?;
     Ok((edits, inputs))
@@ -143,81 +183,6 @@ pub fn read_edits(path: &Path, reading: Reading<'_>) -> Result<(Vec<EditSpec>, I
 /// The folder of a file, empty for one in the working directory.
 fn dir_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
-}
-
-/// The names of all profiles that a cluster can use, sorted, each with the file it is from.
-///
-/// # Errors
-/// [`InputError::Read`] when a folder is there but cannot be listed.
-pub fn profile_names(cluster: &ClusterSpec) -> Result<BTreeMap<String, String>, InputError> {
-    let mut names = BTreeMap::new();
-    for dir in &cluster.profiles {
-        let listing = match fs::read_dir(dir) {
-            Ok(listing) => listing,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            Err(source) => {
-                return Err(InputError::Read {
-                    origin: None,
-                    path: dir.clone(),
-                    source,
-                });
-            }
-        };
-        for entry in listing {
-            let entry = entry.map_err(|source| InputError::Read {
-                origin: None,
-                path: dir.clone(),
-                source,
-            })?;
-            let name = entry.file_name();
-            if let Some(name) = name.to_str().and_then(|n| n.strip_suffix(".yaml")) {
-                names
-                    .entry(name.to_owned())
-                    .or_insert_with(|| entry.path().display().to_string());
-            }
-        }
-    }
-    for (name, _) in BUILT_IN {
-        names
-            .entry(name.to_owned())
-            .or_insert_with(|| built_in_file(name));
-    }
-    Ok(names)
-}
-
-fn built_in_file(name: &str) -> String {
-    format!("<built-in>/{name}.yaml")
-}
-
-fn read_profile(cluster: &ClusterSpec, node: &NodeSpec) -> Result<Profile, InputError> {
-    let name = &node.profile;
-    for dir in &cluster.profiles {
-        let path = dir.join(format!("{name}.yaml"));
-        match read_text(&path, Some(&node.profile_origin)) {
-            Ok(text) => return Ok(parse_profile(&path.display().to_string(), dir, &text)?),
-            Err(InputError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
-        }
-    }
-    if let Some((_, text)) = BUILT_IN.iter().find(|(n, _)| n == name) {
-        return Ok(parse_profile(&built_in_file(name), Path::new(""), text)?);
-    }
-    let known = profile_names(cluster)?;
-    let hint = nearest(name, known.keys().map(String::as_str));
-    let searched: String = cluster
-        .profiles
-        .iter()
-        .map(|d| format!("`{}`, ", d.display()))
-        .collect();
-    Err(InputError::NoProfile {
-        origin: node.profile_origin.clone(),
-        name: name.clone(),
-        advice: format!(
-            "{}; the profiles are {} (searched: {searched}built-in)",
-            hint.map_or(String::new(), |n| format!(", did you mean `{n}`?")),
-            list_words(known.keys().map(String::as_str)),
-        ),
-    })
 }
 
 fn read_text(path: &Path, origin: Option<&Origin>) -> Result<String, InputError> {

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use crate::secrets::{Outside, Secret, SecretStore, Source};
 use crate::spec::{parse_secrets, with_secrets};
 
-use super::{InputError, MAX_TEXT, dir_of};
+use super::{InputError, MAX_TEXT};
 
 /// Longest value that a file or a program may give, in bytes.
 const MAX_VALUE: u64 = 64 << 10;
@@ -56,7 +56,7 @@ impl SecretFile {
             Err(error) => return Err(read(error)),
         }
         let name = path.display().to_string();
-        let sources = parse_secrets(&name, dir_of(path), &text)?;
+        let sources = parse_secrets(&name, &text)?;
         Ok(Self {
             path: path.to_owned(),
             text,
@@ -84,7 +84,7 @@ impl SecretFile {
         let name = self.path.display().to_string();
         let text = with_secrets(&self.text, values).map_err(|e| write(io::Error::other(e)))?;
         // A secret that would be read back as another is lost.
-        let again = parse_secrets(&name, dir_of(&self.path), &text)?;
+        let again = parse_secrets(&name, &text)?;
         if !self
             .store
             .sources()

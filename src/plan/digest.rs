@@ -1,6 +1,6 @@
 use crate::values::{ByteSize, Digest, DigestKind, Hasher, Timestamp};
 
-use super::{Address, Attributes, BasePlace, BaseRef, Edit, GrowRule, Op, Xattr};
+use super::{Address, Attributes, BasePlace, BaseRef, Edit, GrowRule, Op, Swap, UnitState, Wishes, Xattr};
 
 /// What decides the bytes of a node's image.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +15,8 @@ pub struct DigestParts<'a> {
     pub domain: Option<&'a str>,
     /// Its address.
     pub address: &'a Address,
+    /// What the base is asked for.
+    pub wishes: &'a Wishes,
     /// The base.
     pub base: &'a BaseRef,
     /// The edits.
@@ -38,6 +40,7 @@ pub fn plan_digest(parts: &DigestParts<'_>) -> Digest {
     canon.text(parts.hostname);
     canon.option(parts.domain, Canon::text);
     canon.address(parts.address);
+    canon.wishes(parts.wishes);
     canon.base(parts.base);
     canon.number(parts.reserve.0);
     canon.time(parts.epoch);
@@ -97,6 +100,77 @@ impl Canon {
                 self.shown(ip);
             }
         }
+    }
+
+    /// Nothing of it for a node that wishes nothing.
+    fn wishes(&mut self, wishes: &Wishes) {
+        if *wishes == Wishes::default() {
+            return;
+        }
+        self.text("wishes");
+        self.number(wishes.users.len() as u64);
+        for user in &wishes.users {
+            self.text(&user.name);
+            self.option(user.gecos.as_deref(), Self::text);
+            self.texts(&user.groups);
+            self.option(user.sudo.as_deref(), Self::text);
+            self.text(&user.shell);
+            self.texts(&user.ssh_keys);
+            self.option(user.password.as_ref(), |c, p| c.text(&p.sha512_crypt));
+        }
+        let ssh = &wishes.ssh;
+        self.option(ssh.enabled, |c, on| c.number(u64::from(on)));
+        self.option(ssh.password_login, |c, on| c.number(u64::from(on)));
+        self.option(ssh.host_key.as_ref(), |c, key| {
+            c.shown(key.private.digest());
+            c.text(&key.public);
+        });
+        for word in [&wishes.timezone, &wishes.locale, &wishes.keyboard] {
+            self.option(word.as_deref(), Self::text);
+        }
+        self.number(wishes.interfaces.len() as u64);
+        for interface in &wishes.interfaces {
+            self.text(&interface.name);
+            self.address(&interface.address);
+            self.number(u64::from(interface.optional));
+            self.option(interface.wifi.as_ref(), |c, wifi| {
+                c.text(&wifi.ssid);
+                c.option(wifi.psk.as_deref(), Self::text);
+                c.text(&wifi.country);
+                c.number(u64::from(wifi.hidden));
+                c.number(u64::from(wifi.power_save));
+            });
+        }
+        self.number(wishes.hosts.len() as u64);
+        for host in &wishes.hosts {
+            self.shown(&host.ip);
+            self.number(host.names.len() as u64);
+            for name in &host.names {
+                self.text(name.as_str());
+            }
+        }
+        self.texts(&wishes.packages);
+        self.option(wishes.upgrade, |c, on| c.number(u64::from(on)));
+        self.option(wishes.swap, |c, swap| match swap {
+            Swap::Off => c.text("off"),
+            Swap::Limited => c.text("limited"),
+            Swap::Zram(size) => c.number(size.0),
+        });
+        self.number(wishes.sysctls.len() as u64);
+        for (key, value) in &wishes.sysctls {
+            self.text(key);
+            self.text(value);
+        }
+        self.texts(&wishes.modules);
+        self.number(wishes.units.len() as u64);
+        for unit in &wishes.units {
+            self.text(&unit.name);
+            match &unit.state {
+                UnitState::Enabled(target) => self.text(target),
+                UnitState::Masked => self.text("masked"),
+            }
+        }
+        self.number(u64::from(wishes.legacy));
     }
 
     fn base(&mut self, base: &BaseRef) {

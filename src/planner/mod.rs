@@ -4,19 +4,27 @@
 //! read files, open images or use the network.
 
 mod conflicts;
+mod overlays;
+mod secrets;
+mod variables;
+mod view;
+mod wishes;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::base_os::{self, BaseFacts, Resolved};
 use crate::plan::{
-    Address, Attributes, BaseRef, ClusterPlan, Content, DigestParts, Edit, Identity, NodePlan, Op, Origin,
-    plan_digest,
+    Attributes, BaseRef, ClusterPlan, Content, DigestParts, Edit, Identity, NodePlan, Op, Origin, plan_digest,
 };
+use crate::secrets::Secret;
 use crate::spec::{ClusterSpec, EditSpec, Inputs, NodeSpec, OwnerRules, Payload, TreeKind, Wish};
 use crate::template::{self, TemplateError};
 use crate::values::{ImagePath, Mode, Owner, Timestamp, VolumeName};
+
+pub use secrets::needed as needed_secrets;
 
 /// Why there is no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,38 +128,48 @@ pub fn plan_node(
     base: Option<&BaseRef>,
     epoch: Timestamp,
 ) -> Result<NodePlan, PlanError> {
-    let profile = inputs
-        .profiles
-        .get(&node.profile)
+    let views = view::all(cluster, inputs)?;
+    let view = views
+        .iter()
+        .find(|v| v.spec.name == node.name)
         .ok_or_else(|| PlanError::NotRead {
-            origin: node.profile_origin.clone(),
-            what: format!("profile {}", node.profile),
+            origin: node.origin.clone(),
+            what: format!("settings of node {}", node.name),
         })?;
+    let resolved = view.resolved;
     let base = base
-        .or(node.base.as_ref())
-        .or(profile.base.as_ref())
+        .or(resolved.base.as_ref())
         .ok_or_else(|| PlanError::NoBase {
             origin: node.origin.clone(),
             node: node.name.to_string(),
             profile: node.profile.clone(),
         })?
         .clone();
-    let edits = plan_edits(&profile.edits, inputs, &variables(cluster, node, epoch))?;
+    let names = Names {
+        variables: variables::of(cluster, &views, view, epoch),
+        secrets: secrets::of_node(cluster, inputs, view),
+    };
+    let own = plan_with(&resolved.edits, inputs, &names)?;
+    let mut edits = overlays::edits(&resolved.settings, inputs, &names, &own)?;
+    edits.extend(own);
+    let wishes = wishes::of(cluster, inputs, &views, view)?;
     let domain = cluster.domain.clone();
+    let address = view.port().address.clone();
     let digest = plan_digest(&DigestParts {
-        cluster: cluster.name.as_str(),
+        cluster: &view.cluster,
         node: node.name.as_str(),
         hostname: node.hostname.as_str(),
         domain: domain.as_ref().map(|d| d.as_str()),
-        address: &node.address,
+        address: &address,
+        wishes: &wishes,
         base: &base,
         edits: &edits,
-        reserve: profile.reserve,
+        reserve: resolved.reserve,
         epoch,
     });
     let short: String = digest.hex().chars().take(12).collect();
     Ok(NodePlan {
-        cluster: cluster.name.to_string(),
+        cluster: view.cluster.clone(),
         node: node.name.to_string(),
         profile: node.profile.clone(),
         origin: node.origin.clone(),
@@ -160,15 +178,38 @@ pub fn plan_node(
         identity: Identity {
             hostname: node.hostname.clone(),
             domain,
-            instance_id: format!("{}-{}-{short}", cluster.name, node.name),
-            address: node.address.clone(),
+            instance_id: format!("{}-{}-{short}", view.cluster, node.name),
+            address,
         },
-        wishes: crate::plan::Wishes::default(),
-        reserve: profile.reserve,
+        wishes,
+        reserve: resolved.reserve,
         epoch,
-        output: profile.output,
+        output: resolved.output,
         digest,
     })
+}
+
+/// What templates may use.
+pub(crate) struct Names {
+    variables: Value,
+    secrets: BTreeMap<String, Secret>,
+}
+
+impl Names {
+    /// Renders a template; a text that used a secret is a secret.
+    fn render(&self, file: &str, text: &str) -> Result<Content, TemplateError> {
+        let secrets = self
+            .secrets
+            .iter()
+            .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
+            .collect();
+        let rendered = template::render_with(file, text, &self.variables, &secrets)?;
+        Ok(if rendered.secret {
+            Content::secret(rendered.text.as_bytes())
+        } else {
+            Content::inline(rendered.text.as_bytes())
+        })
+    }
 }
 
 /// Plans a stand-alone list of edits. Templates see the names of `variables` only.
@@ -176,10 +217,21 @@ pub fn plan_node(
 /// # Errors
 /// [`PlanError`].
 pub fn plan_edits(specs: &[EditSpec], inputs: &Inputs, variables: &Value) -> Result<Vec<Edit>, PlanError> {
+    plan_with(
+        specs,
+        inputs,
+        &Names {
+            variables: variables.clone(),
+            secrets: BTreeMap::new(),
+        },
+    )
+}
+
+fn plan_with(specs: &[EditSpec], inputs: &Inputs, names: &Names) -> Result<Vec<Edit>, PlanError> {
     let mut edits = Vec::new();
     let mut from_tree = Vec::new();
     for spec in specs {
-        expand(spec, inputs, variables, &mut edits)?;
+        expand(spec, inputs, names, &mut edits)?;
         from_tree.resize(edits.len(), matches!(spec.wish, Wish::Tree { .. }));
     }
     conflicts::check(&edits, &from_tree)?;
@@ -209,40 +261,7 @@ pub fn resolve(plan: &NodePlan, facts: Option<&BaseFacts>) -> Result<Resolved, P
     Ok(resolved)
 }
 
-/// The names that templates see.
-fn variables(cluster: &ClusterSpec, node: &NodeSpec, epoch: Timestamp) -> Value {
-    json!({
-        "cluster": {"name": cluster.name.as_str(), "domain": cluster.domain.as_ref().map(|d| d.as_str())},
-        "node": node_variables(node),
-        "nodes": cluster.nodes.iter().map(node_variables).collect::<Vec<_>>(),
-        "epoch": epoch.secs,
-    })
-}
-
-fn node_variables(node: &NodeSpec) -> Value {
-    let fixed = match &node.address {
-        Address::Dhcp => None,
-        Address::Static(fixed) => Some(fixed),
-    };
-    json!({
-        "name": node.name.as_str(),
-        "hostname": node.hostname.as_str(),
-        "profile": node.profile,
-        "address": node.address.to_string(),
-        "ip": fixed.map(|f| f.ip),
-        "prefix": fixed.map(|f| f.prefix),
-        "interface": fixed.map(|f| f.interface.as_str()),
-        "gateway": fixed.and_then(|f| f.gateway),
-        "dns": fixed.map(|f| f.dns.clone()),
-    })
-}
-
-fn expand(
-    spec: &EditSpec,
-    inputs: &Inputs,
-    variables: &Value,
-    edits: &mut Vec<Edit>,
-) -> Result<(), PlanError> {
+fn expand(spec: &EditSpec, inputs: &Inputs, names: &Names, edits: &mut Vec<Edit>) -> Result<(), PlanError> {
     let origin = &spec.origin;
     let op = match &spec.wish {
         Wish::Op(op) => op.clone(),
@@ -254,14 +273,14 @@ fn expand(
             sparse,
         } => Op::Put {
             at: at.clone(),
-            content: content(payload, inputs, variables, origin)?,
+            content: content(payload, inputs, names, origin)?,
             attributes: attributes.clone(),
             xattrs: xattrs.clone(),
             sparse: *sparse,
         },
         Wish::Append { at, payload } => Op::Append {
             at: at.clone(),
-            content: content(payload, inputs, variables, origin)?,
+            content: content(payload, inputs, names, origin)?,
         },
         Wish::Tree {
             at,
@@ -284,12 +303,7 @@ fn not_read(path: &Path, origin: &Origin) -> PlanError {
     }
 }
 
-fn content(
-    payload: &Payload,
-    inputs: &Inputs,
-    variables: &Value,
-    origin: &Origin,
-) -> Result<Content, PlanError> {
+fn content(payload: &Payload, inputs: &Inputs, names: &Names, origin: &Origin) -> Result<Content, PlanError> {
     match payload {
         Payload::Inline(content) => Ok(content.clone()),
         Payload::File(path) => inputs
@@ -299,8 +313,8 @@ fn content(
             .ok_or_else(|| not_read(path, origin)),
         Payload::Template(path) => {
             let text = inputs.templates.get(path).ok_or_else(|| not_read(path, origin))?;
-            template::render(&path.display().to_string(), text, variables)
-                .map(|text| Content::inline(text.as_bytes()))
+            names
+                .render(&path.display().to_string(), text)
                 .map_err(|source| PlanError::Template {
                     origin: origin.clone(),
                     source,
@@ -344,6 +358,8 @@ fn expand_tree(
             mtime: None,
         };
         let op = match &entry.kind {
+            // Only overlays have templates.
+            TreeKind::Template { .. } => continue,
             TreeKind::Dir => Op::Dir {
                 at: place,
                 attributes: attributes(mode, ruled),

@@ -11,6 +11,7 @@ mod pki;
 mod ssh;
 mod store;
 mod text;
+mod wifi;
 mod wireguard;
 
 pub use kubernetes::{BootstrapToken, k3s_token, spki_hash};
@@ -19,6 +20,7 @@ pub use pki::{Authority, CertificateRequest, KeyPair, Usage, Validity};
 pub use ssh::HostKey;
 pub use store::{Outside, SecretStore, Source, StoreError};
 pub use text::{Kind, Secret};
+pub use wifi::wifi_psk;
 pub use wireguard::WireGuardKey;
 
 /// Fills a buffer with random bytes; the one way by which randomness comes into this room.

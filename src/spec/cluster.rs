@@ -1,17 +1,18 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::plan::{Address, BaseRef, Origin, StaticAddress};
-use crate::values::{Hostname, Timestamp};
+use crate::plan::{Address, Origin, StaticAddress};
+use crate::values::{Hostname, Network4, Range4, Timestamp};
 
-use super::edits::{host_path, origin};
-use super::profile::base;
+use super::edits::{dir_of, host_path, join_host, origin};
+use super::profile::{profile_name, resolved, split};
 use super::reader::Node;
-use super::{SpecError, parse_time, yaml};
+use super::yaml::Value;
+use super::{At, KubernetesSpec, RegistriesSpec, Settings, SpecError, WifiSpec, crew, de, parse_time, yaml};
 
 /// The cluster file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ClusterSpec {
     /// The file as the user named it.
     pub file: String,
@@ -25,6 +26,14 @@ pub struct ClusterSpec {
     pub profiles: Vec<PathBuf>,
     /// The build epoch that the file names.
     pub epoch: Option<Timestamp>,
+    /// How Kubernetes is installed.
+    pub kubernetes: Option<KubernetesSpec>,
+    /// Registries in the cluster.
+    pub registries: RegistriesSpec,
+    /// WiFi networks by name.
+    pub wifi: BTreeMap<String, At<WifiSpec>>,
+    /// Settings of every node, below those of its profile.
+    pub defaults: Option<Value>,
     /// The nodes, in the order of the file.
     pub nodes: Vec<NodeSpec>,
 }
@@ -34,13 +43,25 @@ impl ClusterSpec {
     pub const EPOCH: Timestamp = Timestamp::from_secs(1_735_689_600);
 }
 
-/// Values for every node with a fixed address.
+/// The address plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
-    /// Default gateway.
+    /// Default gateway of nodes with a fixed address.
     pub gateway: Option<IpAddr>,
-    /// Name servers.
+    /// Their name servers.
     pub dns: Vec<IpAddr>,
+    /// The nodes' own network.
+    pub lan: Option<At<Network4>>,
+    /// Addresses that the router gives to anybody.
+    pub dhcp_pool: Option<At<Range4>>,
+    /// Addresses for services of type LoadBalancer.
+    pub load_balancer_pool: Option<At<Range4>>,
+    /// Addresses of pods.
+    pub pods: Option<At<Network4>>,
+    /// Addresses of services.
+    pub services: Option<At<Network4>>,
+    /// Addresses of VPN clients.
+    pub vpn: Option<At<Network4>>,
 }
 
 /// One node of the cluster file.
@@ -56,23 +77,31 @@ pub struct NodeSpec {
     pub profile_origin: Origin,
     /// How it gets its address.
     pub address: Address,
-    /// Base image instead of the profile's.
-    pub base: Option<BaseRef>,
+    /// Its own settings, over those of the profile.
+    pub settings: Value,
     /// Where it stands.
     pub origin: Origin,
 }
 
-/// Reads a cluster file. Paths of the host are taken from `dir`, the folder of the file.
+/// Reads a cluster file. Paths of the host are relative to the folder of the file.
 ///
 /// # Errors
 /// [`SpecError`] at the first mistake.
-pub fn parse_cluster(file: &str, dir: &Path, text: &str) -> Result<ClusterSpec, SpecError> {
+pub fn parse_cluster(file: &str, text: &str) -> Result<ClusterSpec, SpecError> {
     let value = yaml::parse(file, text)?;
-    let fields = Node::root(file, &value).fields(
+    let root = Node::root(&value);
+    let fields = root.fields(
         "a cluster: a map with `cluster` and `nodes`",
         &[
             ("cluster", "a map with the cluster's `name`"),
-            ("network", "`gateway` and `dns` of the nodes' network"),
+            (
+                "network",
+                "the address plan: `gateway`, `dns`, `lan` and the like",
+            ),
+            ("kubernetes", "how Kubernetes is installed"),
+            ("registries", "registries of container images in the cluster"),
+            ("wifi", "WiFi networks by name"),
+            ("defaults", "settings of every node, below those of its profile"),
             ("profiles", "a list of folders with profiles"),
             ("epoch", "the time that new files get, such as `2025-01-01`"),
             ("nodes", "the list of nodes"),
@@ -97,11 +126,11 @@ pub fn parse_cluster(file: &str, dir: &Path, text: &str) -> Result<ClusterSpec, 
         Some(node) => node
             .list("a list of folders")?
             .iter()
-            .map(|n| host_path(n, dir))
+            .map(|n| host_path(n))
             .collect::<Result<_, _>>()?,
-        None => vec![dir.join("profiles")],
+        None => vec![join_host(dir_of(&root), "profiles")],
     };
-    let nodes = read_nodes(&fields.need("nodes")?, &network, dir)?;
+    let nodes = read_nodes(&fields.need("nodes")?, &network)?;
     Ok(ClusterSpec {
         file: file.to_owned(),
         name,
@@ -112,8 +141,20 @@ pub fn parse_cluster(file: &str, dir: &Path, text: &str) -> Result<ClusterSpec, 
         network,
         profiles,
         epoch: fields.get("epoch")?.map(|n| epoch(&n)).transpose()?,
+        kubernetes: typed(fields.get("kubernetes")?)?,
+        registries: typed(fields.get("registries")?)?.unwrap_or_default(),
+        wifi: typed(fields.get("wifi")?)?.unwrap_or_default(),
+        defaults: match fields.get("defaults")? {
+            Some(node) => Some(resolved(node.value.clone())?.value),
+            None => None,
+        },
         nodes,
     })
+}
+
+/// A section by its type.
+fn typed<'a, T: serde::Deserialize<'a>>(node: Option<Node<'a>>) -> Result<Option<T>, SpecError> {
+    node.map(|n| de::read(n.value, &n.path)).transpose()
 }
 
 /// FAT can store the years 1980 to 2107.
@@ -139,9 +180,24 @@ fn read_network(node: &Node<'_>) -> Result<Network, SpecError> {
         &[
             ("gateway", "the address of the default gateway"),
             ("dns", "a list of name servers"),
+            ("lan", "the nodes' own network, such as `10.11.0.0/25`"),
+            ("dhcp-pool", "addresses that the router gives to anybody"),
+            (
+                "load-balancer-pool",
+                "addresses for services of type LoadBalancer",
+            ),
+            ("pods", "the network of pods"),
+            ("services", "the network of services"),
+            ("vpn", "the network of VPN clients"),
         ],
     )?;
     Ok(Network {
+        lan: typed(fields.get("lan")?)?,
+        dhcp_pool: typed(fields.get("dhcp-pool")?)?,
+        load_balancer_pool: typed(fields.get("load-balancer-pool")?)?,
+        pods: typed(fields.get("pods")?)?,
+        services: typed(fields.get("services")?)?,
+        vpn: typed(fields.get("vpn")?)?,
         gateway: fields.get("gateway")?.map(|n| ip(&n)).transpose()?,
         dns: match fields.get("dns")? {
             Some(list) => ips(&list)?,
@@ -160,7 +216,7 @@ fn ips(node: &Node<'_>) -> Result<Vec<IpAddr>, SpecError> {
     node.list("a list of IP addresses")?.iter().map(ip).collect()
 }
 
-fn read_nodes(node: &Node<'_>, network: &Network, dir: &Path) -> Result<Vec<NodeSpec>, SpecError> {
+fn read_nodes(node: &Node<'_>, network: &Network) -> Result<Vec<NodeSpec>, SpecError> {
     let mut nodes: Vec<NodeSpec> = Vec::new();
     // What must differ between nodes, and the line that had it first.
     let mut seen: BTreeMap<(&str, String), u64> = BTreeMap::new();
@@ -176,17 +232,20 @@ fn read_nodes(node: &Node<'_>, network: &Network, dir: &Path) -> Result<Vec<Node
     if items.is_empty() {
         return Err(node.error("the list is empty; a cluster has a node at least"));
     }
-    for item in items {
-        let fields = item.fields(
-            "a node, such as `{name: one, profile: minimal}`",
-            &[
-                ("name", "the node's name, lower-case letters, digits and hyphens"),
-                ("hostname", "its host name, the name by default"),
-                ("profile", "the profile to build it from"),
-                ("address", "`dhcp`, or an address such as `10.11.0.101/24`"),
-                ("base", "a base image instead of the profile's"),
-            ],
-        )?;
+    let mut entries = Vec::new();
+    for item in &items {
+        for value in crew::expand(item)? {
+            entries.push((item.path.clone(), value));
+        }
+    }
+    for (path, value) in entries {
+        let (head, settings) = split(value, &NODE_KEYS.map(|(key, _)| key));
+        let item = Node {
+            path: path.clone(),
+            value: &head,
+        };
+        check_keys(&item, &settings)?;
+        let fields = item.fields("a node, such as `{name: one, profile: minimal}`", &NODE_KEYS)?;
         let name_node = fields.need("name")?;
         let name = label(&name_node, "a name")?;
         unique("name", name.to_string(), &name_node)?;
@@ -202,16 +261,7 @@ fn read_nodes(node: &Node<'_>, network: &Network, dir: &Path) -> Result<Vec<Node
             }
         };
         let profile = fields.need("profile")?;
-        let profile_name = profile.text("the name of a profile")?;
-        if profile_name.is_empty()
-            || profile_name.starts_with('.')
-            || profile_name.contains(['/', '\\', '\0'])
-        {
-            return Err(profile.error(format!(
-                "`{}` is not the name of a profile; write it without folder and `.yaml`",
-                profile_name.escape_debug()
-            )));
-        }
+        let profile_name = profile_name(&profile)?;
         let address = match fields.get("address")? {
             Some(node) => {
                 let address = read_address(&node, network)?;
@@ -228,11 +278,59 @@ fn read_nodes(node: &Node<'_>, network: &Network, dir: &Path) -> Result<Vec<Node
             profile: profile_name.to_owned(),
             profile_origin: origin(&profile),
             address,
-            base: fields.get("base")?.map(|n| base(&n, dir)).transpose()?,
             origin: origin(&item),
+            settings,
         });
     }
     Ok(nodes)
+}
+
+/// Keys of a node that are not settings.
+const NODE_KEYS: [(&str, &str); 4] = [
+    ("name", "the node's name, lower-case letters, digits and hyphens"),
+    ("hostname", "its host name, the name by default"),
+    ("profile", "the profile to build it from"),
+    ("address", "`dhcp`, or an address such as `10.11.0.101/24`"),
+];
+
+/// Reads the node's own settings for their mistakes; a key that is neither setting nor [`NODE_KEYS`] names both.
+fn check_keys(item: &Node<'_>, settings: &Value) -> Result<(), SpecError> {
+    let node = Node {
+        path: item.path.clone(),
+        value: settings,
+    };
+    for (key, child) in node.entries("a node, such as `{name: one, profile: minimal}`")? {
+        if !Settings::keys().contains(&key) {
+            let names: Vec<&'static str> = NODE_KEYS
+                .iter()
+                .map(|(key, _)| *key)
+                .chain(["matrix", "count"])
+                .chain(Settings::keys().iter().copied())
+                .collect();
+            return Err(SpecError::new(
+                child.file(),
+                key_mark(settings, key),
+                &child.path,
+                &de::unknown_key(key, &names),
+            ));
+        }
+    }
+    // A mistake is told with the node that has it.
+    resolved(settings.clone()).map(drop).map_err(|e| SpecError {
+        key: format!("{}.{}", item.path, e.key),
+        ..e
+    })
+}
+
+/// Where a key stands.
+fn key_mark(map: &Value, key: &str) -> yaml::Mark {
+    match &map.kind {
+        yaml::Kind::Map(entries) => entries
+            .iter()
+            .find(|(k, _)| k.text == key)
+            .map_or(map.mark, |(k, _)| k.mark),
+        _ => map.mark,
+    }
 }
 
 /// `dhcp`, an address with its prefix, or a map.
@@ -280,11 +378,25 @@ fn read_address(node: &Node<'_>, network: &Network) -> Result<Address, SpecError
 
 fn fixed(node: &Node<'_>, network: Network, interface: String) -> Result<Address, SpecError> {
     let text = node.scalar("an address")?;
-    let bad = |why: &str| {
-        node.error(format!(
-            "`{text}` is not an address with its prefix, such as `10.11.0.101/24`{why}"
-        ))
-    };
+    let address = read_cidr(text, &interface, &network).map_err(|e| node.error(e))?;
+    if let (Some(gateway), true) = (network.gateway, address.gateway.is_none())
+        && gateway != address.ip
+    {
+        return Err(node.error(format!(
+            "the gateway {gateway} is not in the network of {text}, so the node could not reach it"
+        )));
+    }
+    Ok(Address::Static(address))
+}
+
+/// An address with its prefix for an interface. The network's gateway goes with it where it can be reached, and not
+/// to the gateway itself.
+///
+/// # Errors
+/// A sentence: no address with a prefix, or that of a network itself.
+pub fn read_cidr(text: &str, interface: &str, network: &Network) -> Result<StaticAddress, String> {
+    let bad =
+        |why: &str| format!("`{text}` is not an address with its prefix, such as `10.11.0.101/24`{why}");
     let (ip, prefix) = text.split_once('/').ok_or_else(|| bad(""))?;
     let ip: IpAddr = ip.parse().map_err(|_| bad(""))?;
     let width: u8 = if ip.is_ipv4() { 32 } else { 128 };
@@ -292,10 +404,7 @@ fn fixed(node: &Node<'_>, network: Network, interface: String) -> Result<Address
     if prefix == 0 || prefix > width {
         return Err(bad(&format!(": the prefix is 1 to {width}")));
     }
-    let bits = match ip {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()),
-        IpAddr::V6(v6) => v6.to_bits(),
-    };
+    let bits = bits_of(ip);
     let host_bits = u32::from(width - prefix);
     let host = if host_bits >= 128 {
         bits
@@ -304,35 +413,30 @@ fn fixed(node: &Node<'_>, network: Network, interface: String) -> Result<Address
     };
     // A /31, /32, /127 or /128 has no network and no broadcast address.
     if host_bits > 1 && host == 0 {
-        return Err(node.error(format!(
+        return Err(format!(
             "`{text}` is the address of the network itself; give the node's own"
-        )));
+        ));
     }
     if ip.is_ipv4() && host_bits > 1 && host == (1u128 << host_bits) - 1 {
-        return Err(node.error(format!(
+        return Err(format!(
             "`{text}` is the broadcast address of the network; give the node's own"
-        )));
+        ));
     }
-    if let Some(gateway) = network.gateway {
-        if gateway == ip {
-            return Err(node.error(format!("`{text}` is the gateway's address; give the node's own")));
-        }
-        let gateway_bits = match gateway {
-            IpAddr::V4(v4) => u128::from(v4.to_bits()),
-            IpAddr::V6(v6) => v6.to_bits(),
-        };
-        let outside = host_bits < 128 && (gateway_bits ^ bits) >> host_bits != 0;
-        if gateway.is_ipv4() == ip.is_ipv4() && outside {
-            return Err(node.error(format!(
-                "the gateway {gateway} is not in the network of {text}, so the node could not reach it"
-            )));
-        }
-    }
-    Ok(Address::Static(StaticAddress {
-        interface,
+    let reachable = |gateway: &IpAddr| {
+        gateway.is_ipv4() != ip.is_ipv4() || host_bits >= 128 || (bits_of(*gateway) ^ bits) >> host_bits == 0
+    };
+    Ok(StaticAddress {
+        interface: interface.to_owned(),
         ip,
         prefix,
-        gateway: network.gateway,
-        dns: network.dns,
-    }))
+        gateway: network.gateway.filter(|g| *g != ip && reachable(g)),
+        dns: network.dns.clone(),
+    })
+}
+
+fn bits_of(ip: IpAddr) -> u128 {
+    match ip {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
 }

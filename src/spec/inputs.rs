@@ -3,19 +3,39 @@ use std::path::PathBuf;
 
 use crate::plan::Content;
 
-use super::{OwnerRules, Profile};
+use super::{OwnerRules, Profile, Resolved};
+use crate::secrets::Secret;
 
 /// Everything that a cluster file, its profiles or a list of edits name, read once: what the planner works from.
 #[derive(Debug, Clone, Default)]
 pub struct Inputs {
     /// Profiles by name.
     pub profiles: BTreeMap<String, Profile>,
+    /// Settings of nodes, by name, with everything merged.
+    pub nodes: BTreeMap<String, Resolved>,
+    /// Overlays by name.
+    pub overlays: BTreeMap<String, Tree>,
+    /// Manifests of add-ons by name.
+    pub addons: BTreeMap<String, Text>,
+    /// Files of public keys by their path on the host.
+    pub keys: BTreeMap<PathBuf, String>,
+    /// Secrets by name, those that were asked for.
+    pub secrets: BTreeMap<String, Secret>,
     /// Payload files, hashed, by their path on the host.
     pub files: BTreeMap<PathBuf, Content>,
     /// Texts of templates by their path on the host.
     pub templates: BTreeMap<PathBuf, String>,
     /// Overlay trees by their path on the host.
     pub trees: BTreeMap<PathBuf, Tree>,
+}
+
+/// A text and the file it is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// The file as the user named it.
+    pub file: String,
+    /// Its content.
+    pub text: String,
 }
 
 /// One overlay tree.
@@ -48,6 +68,13 @@ pub enum TreeKind {
         /// Its bytes.
         content: Content,
         /// Whether its owner may execute it: mode 0755 instead of 0644.
+        executable: bool,
+    },
+    /// A template, in overlays alone; its path has no `.j2`.
+    Template {
+        /// Its text.
+        source: Text,
+        /// As for files.
         executable: bool,
     },
 }

@@ -1,7 +1,5 @@
 //! Every mistake and the words that answer it, exactly.
 
-use std::path::Path;
-
 use super::*;
 
 #[test]
@@ -33,15 +31,15 @@ fn mistakes_of_a_cluster_file() {
         ),
         (
             "clutser: {name: ceil}\n",
-            "cluster.yaml:1:1: clutser: unknown key, did you mean `cluster`?; the keys here are `cluster`, `network`, `profiles`, `epoch`, `nodes`",
+            "cluster.yaml:1:1: clutser: unknown key, did you mean `cluster`?; the keys here are `cluster`, `network`, `kubernetes`, `registries`, `wifi`, `defaults`, `profiles`, `epoch`, `nodes`",
         ),
         (
             "cluster: {name: ceil}\nnodes:\n  - name: one\n    hostnam: a\n    profile: minimal\n",
-            "cluster.yaml:4:5: nodes[0].hostnam: unknown key, did you mean `hostname`?; the keys here are `name`, `hostname`, `profile`, `address`, `base`",
+            "cluster.yaml:4:5: nodes[0].hostnam: unknown key, did you mean `hostname`?",
         ),
         (
             "cluster: {name: ceil}\nnodes:\n  - name: one\n    zzz: a\n    profile: minimal\n",
-            "cluster.yaml:4:5: nodes[0].zzz: unknown key; the keys here are `name`, `hostname`, `profile`, `address`, `base`",
+            "cluster.yaml:4:5: nodes[0].zzz: unknown key; the keys here are `name`, `hostname`, `profile`, `address`, `matrix`, `count`, `description`, `base`, `kernel-args`, `config-txt`, `edits`, `output`, `reserve`, `role`, `board`, `arch`, `interfaces`, `timezone`, `locale`, `keyboard`, `users`, `ssh`, `packages`, `upgrade`, `swap`, `sysctl`, `modules`, `units`, `overlays`, `artifacts`, `images`, `addons`, `labels`, `taints`, `disks`, `firewall`, `services`, `kubelet`, `cluster`, `secrets`, `legacy`, `accept`",
         ),
         (
             "cluster: {name: ceil}\nnodes:\n  - name: one\n  - name: two\n    profile: minimal\n",
@@ -136,10 +134,6 @@ fn mistakes_of_a_cluster_file() {
             "cluster.yaml:3:63: nodes[0].base.sha256: `abc` is not a digest; write 64 hex digits (SHA-256) or 128 (SHA-512), with or without `sha256:` or `sha512:`",
         ),
         (
-            "cluster: {name: ceil}\nnetwork: {gateway: 10.0.0.2}\nnodes:\n  - {name: one, profile: minimal, address: {cidr: 10.0.0.2/24}}\n",
-            "cluster.yaml:4:51: nodes[0].address.cidr: `10.0.0.2/24` is the gateway's address; give the node's own",
-        ),
-        (
             "cluster: {name: ceil}\nnodes:\n  - {name: one, profile: minimal, address: {cidr: 10.0.0.2/24, interface: 'eth 0'}}\n",
             "cluster.yaml:3:75: nodes[0].address.interface: `eth 0` is not the name of an interface",
         ),
@@ -149,7 +143,7 @@ fn mistakes_of_a_cluster_file() {
         ),
     ];
     for (text, expected) in cases {
-        let error = parse_cluster("cluster.yaml", Path::new(""), text).expect_err(text);
+        let error = parse_cluster("cluster.yaml", text).expect_err(text);
         assert_eq!(error.to_string(), expected, "for:\n{text}");
     }
 }
@@ -159,7 +153,7 @@ fn mistakes_of_a_profile() {
     let cases = [
         (
             "kernel_args: {add: [x]}\n",
-            "p.yaml:1:1: kernel_args: unknown key, did you mean `kernel-args`?; the keys here are `description`, `base`, `kernel-args`, `config-txt`, `edits`, `output`, `reserve`",
+            "p.yaml:1:1: kernel_args: unknown key, did you mean `kernel-args`?",
         ),
         (
             "kernel-args: {add: x}\n",
@@ -203,7 +197,7 @@ fn mistakes_of_a_profile() {
         ),
     ];
     for (text, expected) in cases {
-        let error = parse_profile("p.yaml", Path::new(""), text).expect_err(text);
+        let error = parse_profile("p.yaml", text).expect_err(text);
         assert_eq!(error.to_string(), expected, "for:\n{text}");
     }
 }
@@ -333,7 +327,7 @@ fn mistakes_of_edits() {
         ),
     ];
     for (text, expected) in cases {
-        let error = parse_edits("e.yaml", Path::new(""), text).expect_err(text);
+        let error = parse_edits("e.yaml", text).expect_err(text);
         assert_eq!(error.to_string(), expected, "for:\n{text}");
     }
 }
@@ -364,7 +358,7 @@ fn deep_nesting_is_refused() {
 #[test]
 fn anchors_and_merge_keys_work() {
     let text = "cluster: {name: c}\nnodes:\n  - &n {name: one, profile: minimal}\n  - {<<: *n, name: two}\n";
-    let cluster = parse_cluster("cluster.yaml", Path::new(""), text).expect("cluster");
+    let cluster = parse_cluster("cluster.yaml", text).expect("cluster");
     assert_eq!(
         (cluster.nodes[1].name.as_str(), cluster.nodes[1].profile.as_str()),
         ("two", "minimal")
@@ -375,9 +369,9 @@ proptest::proptest! {
     /// Whatever the text, reading ends with a value or an error.
     #[test]
     fn any_text_is_read_or_refused(text in "([a-z]{1,3}|put|edits|nodes|cluster|[-:{}\\[\\],&*!|>'\"#?<\n\t ]|0x|é|\u{feff}|\r\n){0,60}") {
-        let _ = parse_cluster("f", Path::new(""), &text);
-        let _ = parse_profile("f", Path::new(""), &text);
-        let _ = parse_edits("f", Path::new(""), &text);
+        let _ = parse_cluster("f", &text);
+        let _ = parse_profile("f", &text);
+        let _ = parse_edits("f", &text);
         let _ = parse_owners("f", &text);
     }
 }

@@ -30,22 +30,37 @@
 //! images or the network, and it reads no file.
 
 mod cluster;
+mod crew;
+mod de;
 mod edits;
 mod inputs;
+mod keys;
+mod merge;
 mod owners;
 mod profile;
 mod reader;
+mod schema;
 mod secrets;
+mod sections;
+mod settings;
 mod time;
 pub mod yaml;
 
-pub use cluster::{ClusterSpec, Network, NodeSpec, parse_cluster};
+pub use cluster::{ClusterSpec, Network, NodeSpec, parse_cluster, read_cidr};
+pub use de::At;
 pub use edits::{EditSpec, Payload, Wish, parse_edits};
-pub use inputs::{Inputs, Tree, TreeEntry, TreeKind};
+pub use inputs::{Inputs, Text, Tree, TreeEntry, TreeKind};
+pub use keys::key_file;
 pub use owners::{OwnerRule, OwnerRules, parse_owners};
-pub use profile::{Profile, parse_base, parse_profile};
+pub use profile::{Profile, Resolved, parse_base, parse_profile, resolve_node, resolve_profile};
 pub(crate) use reader::{list_words, nearest};
+pub use schema::{cluster_schema, profile_schema};
 pub use secrets::{parse_secrets, with_secrets};
+pub use sections::{Distribution, KubernetesSpec, RegistriesSpec, SecretKind, WifiSpec};
+pub use settings::{
+    Architecture, DiskSettings, FirewallSettings, InterfaceSettings, KubeletSettings, Purpose, Role,
+    Settings, SshSettings, SwapSettings, UserSettings,
+};
 pub use time::{TimeError, parse_time};
 
 use std::fmt;

@@ -1,19 +1,35 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::plan::{BasePlace, BaseRef, Op, Origin, OutputFormat};
 use crate::values::{ByteSize, Digest, DigestKind};
 
-use super::edits::{config_txt, host_path, join_host, kernel_args, origin, read_edits};
+use super::edits::{config_txt, dir_of, host_path, join_host, kernel_args, origin, read_edits};
+use super::merge::merge;
 use super::reader::Node;
-use super::{EditSpec, SpecError, Wish, yaml};
+use super::yaml::{Kind, Value};
+use super::{At, ClusterSpec, EditSpec, NodeSpec, Settings, SpecError, Wish, de, yaml};
 
-/// What a kind of node is made of.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What a kind of node is made of, as one file says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     /// The file it is from, as the user named it.
     pub file: String,
     /// One sentence about it.
     pub description: Option<String>,
+    /// The profile below it.
+    pub extends: Option<At<String>>,
+    /// Profiles laid over that one, in this order.
+    pub mixins: Vec<At<String>>,
+    /// Its own settings.
+    pub value: Value,
+}
+
+/// Settings of a node or profile after everything below was merged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved {
+    /// By their types.
+    pub settings: Settings,
     /// Base image; a node or the command line may name another.
     pub base: Option<BaseRef>,
     /// Kernel arguments, config.txt settings and edits, in this order.
@@ -22,44 +38,115 @@ pub struct Profile {
     pub output: OutputFormat,
     /// Space that must be free on the root volume after all edits.
     pub reserve: ByteSize,
+    /// Each value with its place.
+    pub value: Value,
 }
 
-impl Profile {
-    /// Free space when a profile names none: enough for logs and host keys of a first boot.
+impl Resolved {
+    /// Free space when nothing names any: enough for logs and host keys of a first boot.
     pub const RESERVE: ByteSize = ByteSize(64 * ByteSize::MIB);
 }
 
-/// Reads a profile. Paths of the host are taken from `dir`, the folder of the file.
+const WHAT: &str = "a profile: a map with `base`, `edits` and the like";
+
+/// Reads a profile. Paths of the host are relative to the folder of the file.
 ///
 /// # Errors
 /// [`SpecError`] at the first mistake.
-pub fn parse_profile(file: &str, dir: &Path, text: &str) -> Result<Profile, SpecError> {
+pub fn parse_profile(file: &str, text: &str) -> Result<Profile, SpecError> {
     let value = yaml::parse(file, text)?;
-    let fields = Node::root(file, &value).fields(
-        "a profile: a map with `base`, `edits` and the like",
+    Node::root(&value).entries(WHAT)?;
+    let (head, own) = split(value, &["extends", "mixins"]);
+    let head = Node::root(&head);
+    let name = |node: &Node<'_>| -> Result<At<String>, SpecError> {
+        Ok(At {
+            value: profile_name(node)?.to_owned(),
+            origin: origin(node),
+        })
+    };
+    let fields = head.fields(
+        "a map",
         &[
-            ("description", "one sentence about the profile"),
-            ("base", "a catalog name, an address or a path of the base image"),
-            ("kernel-args", "`add` and `remove`, lists of words"),
-            ("config-txt", "a list of sections with keys to set"),
-            ("edits", "a list of edits"),
-            ("output", "a map with `format`"),
-            ("reserve", "free space on the root volume, such as `64MiB`"),
+            ("extends", "the name of the profile below this one"),
+            ("mixins", "names of profiles to lay over that one"),
         ],
     )?;
+    let extends = fields.get("extends")?.map(|n| name(&n)).transpose()?;
+    let mixins = match fields.get("mixins")? {
+        Some(list) => list
+            .list("a list of names of profiles")?
+            .iter()
+            .map(name)
+            .collect::<Result<_, _>>()?,
+        None => Vec::new(),
+    };
+    // A mistake is told with the file that has it, not when some node comes to use it.
+    let resolved = resolved(own)?;
+    Ok(Profile {
+        file: file.to_owned(),
+        description: resolved.settings.description,
+        extends,
+        mixins,
+        value: resolved.value,
+    })
+}
+
+/// The name of a profile: no folder, no ending.
+pub(super) fn profile_name<'a>(node: &Node<'a>) -> Result<&'a str, SpecError> {
+    let name = node.text("the name of a profile")?;
+    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
+        return Err(node.error(format!(
+            "`{}` is not the name of a profile; write it without folder and `.yaml`",
+            name.escape_debug()
+        )));
+    }
+    Ok(name)
+}
+
+/// Parts a map: the named keys, and the others.
+pub(super) fn split(value: Value, keys: &[&str]) -> (Value, Value) {
+    let Kind::Map(entries) = value.kind else {
+        let head = Value {
+            kind: Kind::Map(Vec::new()),
+            mark: value.mark,
+            file: value.file.clone(),
+        };
+        return (head, value);
+    };
+    let (head, rest) = entries
+        .into_iter()
+        .partition(|(key, _)| keys.contains(&key.text.as_str()));
+    let map = |entries| Value {
+        kind: Kind::Map(entries),
+        mark: value.mark,
+        file: value.file.clone(),
+    };
+    (map(head), map(rest))
+}
+
+/// Reads settings.
+///
+/// # Errors
+/// [`SpecError`] at the first mistake.
+pub(super) fn resolved(value: Value) -> Result<Resolved, SpecError> {
+    // As if it were laid over nothing: `{replace: [...]}` is the list.
+    let value = merge(nothing(&value), &value);
+    let settings: Settings = de::read(&value, "")?;
+    let root = Node::root(&value);
+    let get = |key: &str| root.get(key);
     let mut edits = Vec::new();
-    if let Some(node) = fields.get("kernel-args")? {
+    if let Some(node) = get("kernel-args") {
         push(&mut edits, kernel_args(&node)?, &node);
     }
-    if let Some(node) = fields.get("config-txt")? {
+    if let Some(node) = get("config-txt") {
         for item in node.list("a list such as `[{section: all, set: {gpu_mem: 16}}]`")? {
             push(&mut edits, config_txt(&item)?, &item);
         }
     }
-    if let Some(node) = fields.get("edits")? {
-        edits.extend(read_edits(&node, dir)?);
+    if let Some(node) = get("edits") {
+        edits.extend(read_edits(&node)?);
     }
-    let output = match fields.get("output")? {
+    let output = match get("output") {
         Some(node) => {
             let output = node.fields(
                 "a map such as `{format: img}`",
@@ -72,20 +159,97 @@ pub fn parse_profile(file: &str, dir: &Path, text: &str) -> Result<Profile, Spec
         }
         None => OutputFormat::default(),
     };
-    Ok(Profile {
-        file: file.to_owned(),
-        description: fields
-            .get("description")?
-            .map(|n| n.text("a sentence").map(str::to_owned))
-            .transpose()?,
-        base: fields.get("base")?.map(|n| base(&n, dir)).transpose()?,
+    Ok(Resolved {
+        base: get("base").map(|n| base(&n)).transpose()?,
         edits,
         output,
-        reserve: match fields.get("reserve")? {
-            Some(node) => node.parse("a size such as `64MiB`")?,
-            None => Profile::RESERVE,
-        },
+        reserve: settings.reserve.unwrap_or(Resolved::RESERVE),
+        settings,
+        value,
     })
+}
+
+/// An empty map at the place of a value.
+fn nothing(value: &Value) -> Value {
+    Value {
+        kind: Kind::Map(Vec::new()),
+        mark: value.mark,
+        file: value.file.clone(),
+    }
+}
+
+/// The settings of a profile with all below it: the chain that it extends, then mix-ins, then its own.
+///
+/// # Errors
+/// [`SpecError`]: a profile that is not there, extends itself, or a mix-in that extends another.
+pub fn resolve_profile(name: &str, profiles: &BTreeMap<String, Profile>) -> Result<Option<Value>, SpecError> {
+    let Some(profile) = profiles.get(name) else {
+        return Ok(None);
+    };
+    let mut chain = vec![profile];
+    let mut top = profile;
+    while let Some(extends) = &top.extends {
+        let Some(below) = profiles.get(&extends.value) else {
+            break;
+        };
+        if chain.iter().any(|p| std::ptr::eq(*p, below)) {
+            return Err(place_error(
+                extends,
+                "extends",
+                &format!("`{}` extends itself", extends.value),
+            ));
+        }
+        chain.push(below);
+        top = below;
+    }
+    let mut value = nothing(&profile.value);
+    for profile in chain.iter().rev() {
+        for mixin in &profile.mixins {
+            let Some(found) = profiles.get(&mixin.value) else {
+                continue;
+            };
+            if found.extends.is_some() || !found.mixins.is_empty() {
+                return Err(place_error(
+                    mixin,
+                    "mixins",
+                    &format!(
+                        "`{}` rests on other profiles, so it is no mix-in; extend it instead",
+                        mixin.value
+                    ),
+                ));
+            }
+            value = merge(value, &found.value);
+        }
+        value = merge(value, &profile.value);
+    }
+    Ok(Some(value))
+}
+
+fn place_error(at: &At<String>, key: &str, message: &str) -> SpecError {
+    let mark = yaml::Mark {
+        line: at.origin.line,
+        column: 1,
+    };
+    SpecError::new(&at.origin.file, mark, key, message)
+}
+
+/// All settings of a node: the cluster's defaults, its profile, its own.
+///
+/// # Errors
+/// [`SpecError`] at the first mistake; a profile that is not there counts as empty.
+pub fn resolve_node(
+    cluster: &ClusterSpec,
+    node: &NodeSpec,
+    profiles: &BTreeMap<String, Profile>,
+) -> Result<Resolved, SpecError> {
+    let mut value = nothing(&node.settings);
+    if let Some(defaults) = &cluster.defaults {
+        value = merge(value, defaults);
+    }
+    if let Some(profile) = resolve_profile(&node.profile, profiles)? {
+        value = merge(value, &profile);
+    }
+    resolved(merge(value, &node.settings))
 }
 
 fn push(edits: &mut Vec<EditSpec>, op: Op, node: &Node<'_>) {
@@ -96,7 +260,7 @@ fn push(edits: &mut Vec<EditSpec>, op: Op, node: &Node<'_>) {
 }
 
 /// A base: a catalog name, an address, a path, or a map with one of them and checksums.
-pub(super) fn base(node: &Node<'_>, dir: &Path) -> Result<BaseRef, SpecError> {
+pub(super) fn base(node: &Node<'_>) -> Result<BaseRef, SpecError> {
     let mut base = BaseRef {
         place: BasePlace::Name(String::new()),
         sha256: None,
@@ -106,7 +270,7 @@ pub(super) fn base(node: &Node<'_>, dir: &Path) -> Result<BaseRef, SpecError> {
         origin: origin(node),
     };
     if !matches!(node.value.kind, yaml::Kind::Map(_)) {
-        base.place = place(node, dir)?;
+        base.place = place(node)?;
         return Ok(base);
     }
     let fields = node.fields(
@@ -125,7 +289,7 @@ pub(super) fn base(node: &Node<'_>, dir: &Path) -> Result<BaseRef, SpecError> {
     base.place = match given {
         (Some(n), None, None) => BasePlace::Name(n.text("a name of the catalog")?.to_owned()),
         (None, Some(n), None) => BasePlace::Url(url(&n)?),
-        (None, None, Some(n)) => BasePlace::Path(host_path(&n, dir)?),
+        (None, None, Some(n)) => BasePlace::Path(host_path(&n)?),
         (None, None, None) => {
             return Err(node.error("the place is missing: give one of `name`, `url` and `path`"));
         }
@@ -170,8 +334,8 @@ pub fn parse_base(text: &str) -> Result<BaseRef, String> {
     })
 }
 
-fn place(node: &Node<'_>, dir: &Path) -> Result<BasePlace, SpecError> {
-    base_place(node.text("a catalog name, an address or a path")?, dir).map_err(|e| node.error(e))
+fn place(node: &Node<'_>) -> Result<BasePlace, SpecError> {
+    base_place(node.text("a catalog name, an address or a path")?, dir_of(node)).map_err(|e| node.error(e))
 }
 
 /// What has a scheme is an address, what has a slash or names an image file is a path, the rest is a name.

@@ -6,25 +6,28 @@ use std::str::FromStr;
 use super::SpecError;
 use super::yaml::{Kind, Mark, Value, is_bool, is_number};
 
-/// A value, the file it is from and the key that leads to it.
+/// A value and the key that leads to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Node<'a> {
-    pub file: &'a str,
     pub path: String,
     pub value: &'a Value,
 }
 
 impl<'a> Node<'a> {
-    pub fn root(file: &'a str, value: &'a Value) -> Self {
+    pub fn root(value: &'a Value) -> Self {
         Self {
-            file,
             path: String::new(),
             value,
         }
     }
 
     pub fn error(&self, message: impl Display) -> SpecError {
-        SpecError::new(self.file, self.value.mark, &self.path, &message.to_string())
+        SpecError::new(self.file(), self.value.mark, &self.path, &message.to_string())
+    }
+
+    /// The file of the value, as the user named it.
+    pub fn file(&self) -> &'a str {
+        &self.value.file
     }
 
     pub fn line(&self) -> u64 {
@@ -97,7 +100,6 @@ impl<'a> Node<'a> {
             .iter()
             .enumerate()
             .map(|(i, value)| Self {
-                file: self.file,
                 path: format!("{}[{i}]", self.path),
                 value,
             })
@@ -115,17 +117,24 @@ impl<'a> Node<'a> {
             .collect())
     }
 
+    /// The value of a key of a map, if it is there.
+    pub fn get(&self, key: &str) -> Option<Self> {
+        let Kind::Map(entries) = &self.value.kind else {
+            return None;
+        };
+        entries
+            .iter()
+            .find(|(k, _)| k.text == key)
+            .map(|(k, value)| self.child(&k.text, value))
+    }
+
     fn child(&self, key: &str, value: &'a Value) -> Self {
         let path = if self.path.is_empty() {
             key.to_owned()
         } else {
             format!("{}.{key}", self.path)
         };
-        Self {
-            file: self.file,
-            path,
-            value,
-        }
+        Self { path, value }
     }
 
     /// A map whose keys are known: `known` gives each key and what it is for.
@@ -157,7 +166,7 @@ fn unknown_key(child: &Node<'_>, mark: Mark, known: impl Iterator<Item = &'stati
         nearest(name, known.clone()).map_or(String::new(), |n| format!(", did you mean `{n}`?")),
         list_words(known)
     );
-    SpecError::new(child.file, mark, &child.path, &message)
+    SpecError::new(child.file(), mark, &child.path, &message)
 }
 
 /// The word most like `name`, when one is near enough to be a slip.

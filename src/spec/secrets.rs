@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use crate::secrets::{Secret, Source};
 
@@ -19,12 +18,12 @@ const HEADER: &str = "\
 #   wifi: {command: [pass, show, home/wifi]}    # what a program prints
 ";
 
-/// Reads a file of secrets. Paths of the host are taken from `dir`, the folder of the file. No message ever shows a
+/// Reads a file of secrets. Paths of the host are relative to the folder of the file. No message ever shows a
 /// value.
 ///
 /// # Errors
 /// [`SpecError`] at the first mistake.
-pub fn parse_secrets(file: &str, dir: &Path, text: &str) -> Result<BTreeMap<String, Source>, SpecError> {
+pub fn parse_secrets(file: &str, text: &str) -> Result<BTreeMap<String, Source>, SpecError> {
     // A file of comments alone is one without secrets.
     if text.lines().all(|l| l.trim().is_empty() || l.starts_with('#')) {
         return Ok(BTreeMap::new());
@@ -34,7 +33,7 @@ pub fn parse_secrets(file: &str, dir: &Path, text: &str) -> Result<BTreeMap<Stri
         message: "this is not YAML: expected lines such as `name: value`".to_owned(),
         ..error
     })?;
-    let root = Node::root(file, &value);
+    let root = Node::root(&value);
     // The usual message of a wrong kind of value would show the value.
     if !matches!(value.kind, Kind::Map(_)) {
         return Err(root.error("expected a map of names and secrets, such as `name: value`"));
@@ -45,12 +44,12 @@ pub fn parse_secrets(file: &str, dir: &Path, text: &str) -> Result<BTreeMap<Stri
         if name.is_empty() || !name.bytes().all(ok) {
             return Err(node.error("a name is made of letters, digits, `-`, `_` and `.`"));
         }
-        sources.insert(name.to_owned(), source(&node, dir)?);
+        sources.insert(name.to_owned(), source(&node)?);
     }
     Ok(sources)
 }
 
-fn source(node: &Node<'_>, dir: &Path) -> Result<Source, SpecError> {
+fn source(node: &Node<'_>) -> Result<Source, SpecError> {
     match &node.value.kind {
         Kind::Scalar { text, .. } if !node.value.is_null() => Ok(Source::Value(Secret::new(text.as_str()))),
         Kind::Map(_) => {
@@ -65,7 +64,7 @@ fn source(node: &Node<'_>, dir: &Path) -> Result<Source, SpecError> {
             let given = (fields.get("env")?, fields.get("file")?, fields.get("command")?);
             match given {
                 (Some(n), None, None) => Ok(Source::Environment(n.text("a name")?.to_owned())),
-                (None, Some(n), None) => Ok(Source::File(host_path(&n, dir)?)),
+                (None, Some(n), None) => Ok(Source::File(host_path(&n)?)),
                 (None, None, Some(n)) => {
                     let words: Vec<String> = n
                         .list("a list such as `[pass, show, wifi]`")?

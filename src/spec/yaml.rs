@@ -4,6 +4,7 @@
 //! column, and a scalar keeps its text and its quoting, so that `mode: 0644` is refused instead of read as 644.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
 
@@ -28,6 +29,8 @@ pub struct Value {
     pub kind: Kind,
     /// Where it begins.
     pub mark: Mark,
+    /// The file it is from, as the user named it: values of several files make one tree once profiles are merged.
+    pub file: Arc<str>,
 }
 
 /// The shapes of a value.
@@ -115,7 +118,7 @@ fn shorten(text: &str) -> String {
 pub fn parse(file: &str, text: &str) -> Result<Value, SpecError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder {
-        file,
+        file: file.into(),
         parser: Parser::new_from_str(text),
         anchors: BTreeMap::new(),
         values: 0,
@@ -123,14 +126,14 @@ pub fn parse(file: &str, text: &str) -> Result<Value, SpecError> {
     builder.document()
 }
 
-struct Builder<'a, P> {
-    file: &'a str,
+struct Builder<P> {
+    file: Arc<str>,
     parser: P,
     anchors: BTreeMap<usize, Value>,
     values: usize,
 }
 
-impl<'a, P: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Builder<'a, P> {
+impl<'a, P: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Builder<P> {
     fn document(&mut self) -> Result<Value, SpecError> {
         let mut root = None;
         while let Some((event, mark)) = self.next()? {
@@ -150,6 +153,7 @@ impl<'a, P: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Builder<'a, P
                 plain: true,
             },
             mark: Mark { line: 1, column: 1 },
+            file: Arc::clone(&self.file),
         }))
     }
 
@@ -168,7 +172,7 @@ impl<'a, P: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Builder<'a, P
     }
 
     fn error(&self, mark: Mark, message: &str) -> SpecError {
-        SpecError::new(self.file, mark, "", message)
+        SpecError::new(&self.file, mark, "", message)
     }
 
     fn count(&mut self, more: usize, mark: Mark) -> Result<(), SpecError> {
@@ -212,7 +216,11 @@ impl<'a, P: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Builder<'a, P
             }
             _ => return Err(self.error(mark, "this is not YAML: a value is wanted here")),
         };
-        let value = Value { kind, mark };
+        let value = Value {
+            kind,
+            mark,
+            file: Arc::clone(&self.file),
+        };
         if anchor != 0 {
             // The copy kept for aliases costs memory too.
             self.count(size(&value), mark)?;
@@ -257,7 +265,7 @@ impl<'a, P: Iterator<Item = Result<(Event<'a>, Span), ScanError>>> Builder<'a, P
             }
             if let Some(first) = seen.insert(text.clone(), key_mark.line) {
                 let message = format!("the key stands twice; the first is on line {first}");
-                return Err(SpecError::new(self.file, key_mark, &text, &message));
+                return Err(SpecError::new(&self.file, key_mark, &text, &message));
             }
             entries.push((Key { text, mark: key_mark }, value));
         }

@@ -2,6 +2,12 @@
 //!
 //! This room knows texts and variables. It must not know files, images or the network.
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use minijinja::value::Object;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 use serde_json::Value;
 
@@ -30,15 +36,83 @@ pub struct TemplateError {
 /// # Errors
 /// [`TemplateError`] for bad syntax or an undefined name.
 pub fn render(name: &str, source: &str, variables: &Value) -> Result<String, TemplateError> {
+    render_with(name, source, variables, &BTreeMap::new()).map(|rendered| rendered.text)
+}
+
+/// A rendered text, and whether a secret was looked up for it.
+pub struct Rendered {
+    /// The text.
+    pub text: String,
+    /// Whether it holds a secret.
+    pub secret: bool,
+}
+
+impl fmt::Debug for Rendered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Rendered({} bytes)", self.text.len())
+    }
+}
+
+/// As [`render`], with `secrets` as members of the name `secret`.
+///
+/// # Errors
+/// As [`render`]; no message shows a secret.
+pub fn render_with(
+    name: &str,
+    source: &str,
+    variables: &Value,
+    secrets: &BTreeMap<String, String>,
+) -> Result<Rendered, TemplateError> {
     let mut env = Environment::new();
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     env.set_auto_escape_callback(|_| AutoEscape::None);
     env.set_keep_trailing_newline(true);
     // Keeps the place of an error inside its line, in builds for release too.
     env.set_debug(true);
-    env.template_from_named_str(name, source)
-        .and_then(|template| template.render(variables))
-        .map_err(|e| explain(name, source, variables, &e))
+    let used = Arc::new(AtomicBool::new(false));
+    let bag = minijinja::Value::from_object(Bag {
+        secrets: secrets.clone(),
+        used: Arc::clone(&used),
+    });
+    let names = minijinja::Value::from_serialize(variables);
+    let all = minijinja::context! { secret => bag, ..names };
+    let text = env
+        .template_from_named_str(name, source)
+        .and_then(|template| template.render(all))
+        .map_err(|e| {
+            let mut known = variables.clone();
+            if let Some(known) = known.as_object_mut()
+                && !secrets.is_empty()
+            {
+                let hidden = secrets.keys().map(|k| (k.clone(), Value::Null)).collect();
+                known.insert("secret".to_owned(), Value::Object(hidden));
+            }
+            explain(name, source, &known, &e)
+        })?;
+    Ok(Rendered {
+        text,
+        secret: used.load(Ordering::Relaxed),
+    })
+}
+
+/// Secrets that notice when one is looked up.
+struct Bag {
+    secrets: BTreeMap<String, String>,
+    used: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Bag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bag(…)")
+    }
+}
+
+impl Object for Bag {
+    fn get_value(self: &Arc<Self>, key: &minijinja::Value) -> Option<minijinja::Value> {
+        let value = self.secrets.get(key.as_str()?)?;
+        self.used.store(true, Ordering::Relaxed);
+        Some(minijinja::Value::from(value.as_str()))
+    }
 }
 
 fn explain(name: &str, source: &str, variables: &Value, error: &Error) -> TemplateError {
@@ -155,6 +229,21 @@ mod tests {
             let error = render("t.j2", text, &variables()).expect_err(text);
             assert_eq!(error.to_string(), expected);
         }
+    }
+
+    #[test]
+    fn p25_secrets_are_noticed_and_never_told() {
+        let secrets = BTreeMap::from([("token".to_owned(), "hush".to_owned())]);
+        let with = |text: &str| render_with("t", text, &variables(), &secrets);
+        let used = with("{{ secret.token }}").expect("used");
+        assert_eq!((used.text.as_str(), used.secret), ("hush", true));
+        assert!(!with("{{ node.name }}").expect("unused").secret);
+        let error = with("{{ secret.toke }}").expect_err("unknown").to_string();
+        assert_eq!(error, "t:1: `secret.toke` is not defined; `secret` has `token`");
+        let error = with("{{ secret.token | nofilter }}")
+            .expect_err("bad")
+            .to_string();
+        assert!(!error.contains("hush") && !format!("{used:?}").contains("hush"));
     }
 
     #[test]

@@ -9,7 +9,9 @@ mod digest;
 mod hex;
 mod hostname;
 mod image_path;
+mod net;
 mod owner;
+mod text_form;
 
 pub use byte_size::{ByteSize, ByteSizeError};
 pub use calendar::civil;
@@ -18,4 +20,5 @@ pub use digest::{Digest, DigestError, DigestKind, Hasher};
 pub use hex::hex;
 pub use hostname::{Hostname, HostnameError};
 pub use image_path::{ImagePath, ImagePathError, VolumeName};
+pub use net::{MacAddr, NetError, Network4, Range4, ipv4};
 pub use owner::{Mode, ModeError, Owner, OwnerError, Timestamp};

@@ -9,13 +9,13 @@ const WALLS: &[(&str, &[&str])] = &[
     ("values", &[]),
     ("report", &[]),
     ("amend", &["values"]),
-    ("spec", &["plan", "secrets", "values"]),
+    ("spec", &["board", "plan", "secrets", "template", "values"]),
     ("board", &["values"]),
     ("plan", &["values"]),
     ("catalog", &["values"]),
     ("sys", &["values"]),
     ("disk", &["values"]),
-    ("template", &["spec", "values"]),
+    ("template", &["values"]),
     ("secrets", &["values"]),
     ("bmap", &["disk", "values"]),
     ("fs", &["disk", "values"]),
@@ -29,7 +29,9 @@ const WALLS: &[(&str, &[&str])] = &[
     ("dump", &["disk", "fs"]),
     (
         "planner",
-        &["spec", "plan", "template", "base_os", "board", "values"],
+        &[
+            "spec", "plan", "secrets", "template", "base_os", "board", "values",
+        ],
     ),
     (
         "inputs",

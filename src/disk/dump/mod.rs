@@ -14,6 +14,8 @@ use std::ops::Range;
 pub use fields::{Field, Layout, Show, date, number};
 pub use ledger::{Ledger, Totals};
 pub use parts::{Part, fold};
+// Formats shown by their own rooms name this one alone.
+pub use crate::values::hex;
 pub use text::Text;
 
 /// Kind of a line that explains bytes which another line has.

@@ -133,29 +133,29 @@ const KINDS: &[Known] = &[
     &[("grow", "how far the root volume grows")],
 ];
 
-/// Reads a stand-alone file of edits: `edits: [...]` or the list alone. Paths of the host are taken from `dir`.
+/// Reads a stand-alone file of edits: `edits: [...]` or the list alone. Paths of the host are relative to the file.
 ///
 /// # Errors
 /// [`SpecError`] at the first mistake.
-pub fn parse_edits(file: &str, dir: &Path, text: &str) -> Result<Vec<EditSpec>, SpecError> {
+pub fn parse_edits(file: &str, text: &str) -> Result<Vec<EditSpec>, SpecError> {
     let value = yaml::parse(file, text)?;
-    let mut root = Node::root(file, &value);
+    let mut root = Node::root(&value);
     if matches!(value.kind, yaml::Kind::List(_)) {
         "edits".clone_into(&mut root.path);
-        return read_edits(&root, dir);
+        return read_edits(&root);
     }
     let fields = root.fields(
         "`edits:` or a list of edits",
         &[("edits", "the list of edits to carry out")],
     )?;
-    read_edits(&fields.need("edits")?, dir)
+    read_edits(&fields.need("edits")?)
 }
 
-pub(super) fn read_edits(node: &Node<'_>, dir: &Path) -> Result<Vec<EditSpec>, SpecError> {
+pub(super) fn read_edits(node: &Node<'_>) -> Result<Vec<EditSpec>, SpecError> {
     let mut edits = Vec::new();
     for item in node.list("a list of edits")? {
         edits.push(EditSpec {
-            wish: read_edit(&item, dir)?,
+            wish: read_edit(&item)?,
             origin: origin(&item),
         });
     }
@@ -164,7 +164,7 @@ pub(super) fn read_edits(node: &Node<'_>, dir: &Path) -> Result<Vec<EditSpec>, S
 
 pub(super) fn origin(node: &Node<'_>) -> Origin {
     Origin {
-        file: node.file.to_owned(),
+        file: node.file().to_owned(),
         line: node.line(),
     }
 }
@@ -209,7 +209,7 @@ fn kind(node: &Node<'_>) -> Result<Known, SpecError> {
     }
 }
 
-fn read_edit(node: &Node<'_>, dir: &Path) -> Result<Wish, SpecError> {
+fn read_edit(node: &Node<'_>) -> Result<Wish, SpecError> {
     let keys = kind(node)?;
     let name = keys.first().map_or("", |(name, _)| name);
     let fields = node.fields("an edit", keys)?;
@@ -218,7 +218,7 @@ fn read_edit(node: &Node<'_>, dir: &Path) -> Result<Wish, SpecError> {
     Ok(match name {
         "put" => Wish::Put {
             at: not_the_root(&subject, at()?)?,
-            payload: payload(&fields, dir)?,
+            payload: payload(&fields)?,
             attributes: attributes(&fields, &at()?)?,
             xattrs: match fields.get("xattrs")? {
                 Some(map) => {
@@ -231,9 +231,9 @@ fn read_edit(node: &Node<'_>, dir: &Path) -> Result<Wish, SpecError> {
         },
         "append" => Wish::Append {
             at: not_the_root(&subject, at()?)?,
-            payload: payload(&fields, dir)?,
+            payload: payload(&fields)?,
         },
-        "tree" => tree(&fields, at()?, dir)?,
+        "tree" => tree(&fields, at()?)?,
         "dir" => Wish::Op(Op::Dir {
             at: at()?,
             attributes: attributes(&fields, &at()?)?,
@@ -342,7 +342,7 @@ fn attributes(fields: &Fields<'_>, at: &ImagePath) -> Result<Attributes, SpecErr
     })
 }
 
-fn payload(fields: &Fields<'_>, dir: &Path) -> Result<Payload, SpecError> {
+fn payload(fields: &Fields<'_>) -> Result<Payload, SpecError> {
     // `content:` with nothing is an empty file.
     let content = fields.get_or_null("content");
     let from = fields.get("from")?;
@@ -356,8 +356,8 @@ fn payload(fields: &Fields<'_>, dir: &Path) -> Result<Payload, SpecError> {
             };
             Ok(Payload::Inline(Content::inline(text.as_bytes())))
         }
-        (None, Some(node), None) => Ok(Payload::File(host_path(&node, dir)?)),
-        (None, None, Some(node)) => Ok(Payload::Template(host_path(&node, dir)?)),
+        (None, Some(node), None) => Ok(Payload::File(host_path(&node)?)),
+        (None, None, Some(node)) => Ok(Payload::Template(host_path(&node)?)),
         (None, None, None) => Err(fields
             .node
             .error("the bytes are missing: give one of `content`, `from` and `template`")),
@@ -368,12 +368,17 @@ fn payload(fields: &Fields<'_>, dir: &Path) -> Result<Payload, SpecError> {
 }
 
 /// A path of the host, relative to the file that names it.
-pub(super) fn host_path(node: &Node<'_>, dir: &Path) -> Result<PathBuf, SpecError> {
+pub(super) fn host_path(node: &Node<'_>) -> Result<PathBuf, SpecError> {
     let text = node.text("a path on this host")?;
     if text.is_empty() || text.contains('\0') {
         return Err(node.error("the path is empty"));
     }
-    Ok(join_host(dir, text))
+    Ok(join_host(dir_of(node), text))
+}
+
+/// The folder of the file that a value is from; paths of the host are relative to it.
+pub(super) fn dir_of<'a>(node: &Node<'a>) -> &'a Path {
+    Path::new(node.file()).parent().unwrap_or(Path::new(""))
 }
 
 /// `./x` is shown as `x`.
@@ -384,7 +389,7 @@ pub(super) fn join_host(dir: &Path, text: &str) -> PathBuf {
     }
 }
 
-fn tree(fields: &Fields<'_>, at: ImagePath, dir: &Path) -> Result<Wish, SpecError> {
+fn tree(fields: &Fields<'_>, at: ImagePath) -> Result<Wish, SpecError> {
     let mut rules = Vec::new();
     if let Some(list) = fields.get("owners")? {
         for item in list.list("a list of rules")? {
@@ -408,7 +413,7 @@ fn tree(fields: &Fields<'_>, at: ImagePath, dir: &Path) -> Result<Wish, SpecErro
     }
     Ok(Wish::Tree {
         at,
-        from: host_path(&fields.need("from")?, dir)?,
+        from: host_path(&fields.need("from")?)?,
         owner: fields.get("owner")?.as_ref().map(owner).transpose()?,
         owners: OwnerRules(rules),
     })

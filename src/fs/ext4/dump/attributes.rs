@@ -7,8 +7,7 @@ use super::super::xattr::{self, Attr, BLOCK_HEADER, ENTRY};
 use super::tables::{XATTR_ENTRY, XATTR_HEADER, XATTR_IBODY};
 use super::volume::Volume;
 use super::{XATTRS, annotate, verdict};
-use crate::disk::dump::{Ledger, Part};
-use crate::values::hex;
+use crate::disk::dump::{Ledger, Part, hex};
 
 /// Attributes behind the fields of an inode: `area` begins `shift` bytes into it.
 pub(super) fn in_inode(area: &[u8], shift: usize) -> (Vec<Part>, Vec<String>) {

@@ -1,0 +1,196 @@
+//! What is known of every node of a cluster file, worked out once: interfaces with their addresses, its cluster.
+
+use std::net::IpAddr;
+
+use crate::plan::{Address, Host, Origin, StaticAddress};
+use crate::spec::{ClusterSpec, Inputs, NodeSpec, Purpose, Resolved, Role, read_cidr};
+use crate::values::{Hostname, MacAddr, ipv4};
+
+use super::PlanError;
+
+/// The interface of a node that has none in its settings.
+const INTERFACE: &str = "eth0";
+
+/// One interface, with everything decided.
+#[derive(Debug, Clone)]
+pub(super) struct Port {
+    pub name: String,
+    pub purpose: Purpose,
+    pub address: Address,
+    pub mac: Option<MacAddr>,
+    pub wifi: Option<(String, Origin)>,
+    pub optional: bool,
+    pub power_save: bool,
+}
+
+/// A node with its settings.
+#[derive(Debug, Clone)]
+pub(super) struct View<'a> {
+    pub spec: &'a NodeSpec,
+    pub resolved: &'a Resolved,
+    /// Name of the cluster it belongs to.
+    pub cluster: String,
+    pub ports: Vec<Port>,
+    /// Index of the interface that carries the cluster's traffic.
+    pub main: usize,
+}
+
+impl View<'_> {
+    pub fn role(&self) -> Role {
+        self.resolved
+            .settings
+            .role
+            .as_ref()
+            .map_or(Role::Helper, |r| r.value)
+    }
+
+    pub fn port(&self) -> &Port {
+        &self.ports[self.main]
+    }
+
+    pub fn fixed(&self) -> Option<&StaticAddress> {
+        match &self.port().address {
+            Address::Static(fixed) => Some(fixed),
+            Address::Dhcp => None,
+        }
+    }
+
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.fixed().map(|f| f.ip)
+    }
+
+    pub fn of(&self, purpose: Purpose) -> Option<&Port> {
+        self.ports.iter().find(|p| p.purpose == purpose)
+    }
+
+    /// The line of the hosts file that names it.
+    pub fn host(&self, domain: Option<&Hostname>) -> Option<Host> {
+        let ip = self.ip()?;
+        let hostname = &self.spec.hostname;
+        let mut names = Vec::new();
+        if let Some(domain) = domain
+            && !hostname.as_str().contains('.')
+            && let Ok(full) = format!("{hostname}.{domain}").parse()
+        {
+            names.push(full);
+        }
+        names.push(hostname.clone());
+        Some(Host { ip, names })
+    }
+}
+
+/// Every node of the file.
+///
+/// # Errors
+/// [`PlanError`]: inputs without a node, an address that is none.
+pub(super) fn all<'a>(cluster: &'a ClusterSpec, inputs: &'a Inputs) -> Result<Vec<View<'a>>, PlanError> {
+    cluster
+        .nodes
+        .iter()
+        .map(|node| one(cluster, node, inputs))
+        .collect()
+}
+
+fn one<'a>(cluster: &ClusterSpec, node: &'a NodeSpec, inputs: &'a Inputs) -> Result<View<'a>, PlanError> {
+    let resolved = inputs
+        .nodes
+        .get(node.name.as_str())
+        .ok_or_else(|| PlanError::NotRead {
+            origin: node.origin.clone(),
+            what: format!("settings of node {}", node.name),
+        })?;
+    let settings = &resolved.settings;
+    let mut ports = Vec::new();
+    for (name, port) in &settings.interfaces {
+        let mut address = match &port.address {
+            None => Address::Dhcp,
+            Some(text) if text.value == "dhcp" => Address::Dhcp,
+            Some(text) => read_cidr(&text.value, name, &cluster.network)
+                .map(Address::Static)
+                .map_err(|why| PlanError::Unsupported {
+                    origin: text.origin.clone(),
+                    why,
+                })?,
+        };
+        if let Address::Static(fixed) = &mut address {
+            match &port.gateway {
+                Some(text) if text.value == "none" => fixed.gateway = None,
+                Some(text) => {
+                    let gateway = text.value.parse().map_err(|_| PlanError::Unsupported {
+                        origin: text.origin.clone(),
+                        why: format!(
+                            "`{}` is not an IP address; `none` stands for no gateway",
+                            text.value
+                        ),
+                    })?;
+                    fixed.gateway = Some(gateway);
+                }
+                None => {}
+            }
+            if let Some(dns) = &port.dns {
+                fixed.dns.clone_from(dns);
+            }
+        }
+        ports.push(Port {
+            name: name.clone(),
+            purpose: port.purpose.unwrap_or(Purpose::Cluster),
+            address,
+            mac: port.mac.as_ref().map(|m| m.value),
+            wifi: port.wifi.as_ref().map(|w| (w.value.clone(), w.origin.clone())),
+            optional: port.optional.unwrap_or(port.wifi.is_some()),
+            power_save: port.power_save.unwrap_or(false),
+        });
+    }
+    if ports.is_empty() {
+        ports.push(Port {
+            name: match &node.address {
+                Address::Static(fixed) => fixed.interface.clone(),
+                Address::Dhcp => INTERFACE.to_owned(),
+            },
+            purpose: Purpose::Cluster,
+            address: Address::Dhcp,
+            mac: None,
+            wifi: None,
+            optional: false,
+            power_save: false,
+        });
+    }
+    let main = ports
+        .iter()
+        .position(|p| p.purpose == Purpose::Lan)
+        .or_else(|| ports.iter().position(|p| p.purpose == Purpose::Cluster))
+        .unwrap_or(0);
+    if let Address::Static(fixed) = &node.address {
+        let mut fixed = fixed.clone();
+        fixed.interface.clone_from(&ports[main].name);
+        if let Some(own) = settings.interfaces.get(&fixed.interface)
+            && own.gateway.as_ref().is_some_and(|g| g.value == "none")
+        {
+            fixed.gateway = None;
+        }
+        ports[main].address = Address::Static(fixed);
+    }
+    // The gateway itself has no gateway on its own side.
+    for port in &mut ports {
+        if let Address::Static(fixed) = &mut port.address
+            && (port.purpose == Purpose::Lan || fixed.gateway == Some(fixed.ip))
+        {
+            fixed.gateway = None;
+        }
+    }
+    Ok(View {
+        spec: node,
+        resolved,
+        cluster: settings
+            .cluster
+            .as_ref()
+            .map_or_else(|| cluster.name.to_string(), |c| c.value.clone()),
+        ports,
+        main,
+    })
+}
+
+/// Whether an address is one of IPv4, for lists that hold only these.
+pub(super) fn v4(address: Option<IpAddr>) -> Option<std::net::Ipv4Addr> {
+    address.and_then(ipv4)
+}

@@ -1,0 +1,19 @@
+use std::path::{Path, PathBuf};
+
+use super::At;
+use super::edits::join_host;
+
+/// The file that an entry of `ssh-keys` names; `None` for a key that stands there itself.
+///
+/// A line of `authorized_keys` has a blank in it, and the names of all kinds of keys begin with one of these words
+/// (sshd(8), section AUTHORIZED_KEYS FILE FORMAT).
+#[must_use]
+pub fn key_file(entry: &At<String>) -> Option<PathBuf> {
+    const KINDS: [&str; 3] = ["ssh-", "ecdsa-sha2-", "sk-"];
+    let text = entry.value.trim();
+    if text.contains(' ') && KINDS.iter().any(|kind| text.contains(kind)) {
+        return None;
+    }
+    let dir = Path::new(&entry.origin.file).parent().unwrap_or(Path::new(""));
+    Some(join_host(dir, text))
+}
