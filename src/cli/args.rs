@@ -137,9 +137,21 @@ pub struct Build {
 /// `plan`
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// The node.
-    #[arg(value_name = "NODE")]
-    pub node: String,
+    /// The nodes.
+    #[arg(value_name = "NODE", required_unless_present = "all", conflicts_with = "all")]
+    pub nodes: Vec<String>,
+
+    /// Every node of the cluster, with a table of all before the plans.
+    #[arg(long)]
+    pub all: bool,
+
+    /// Say what differs from the images that were built last, by their manifests; exit code 2 when something does.
+    #[arg(long)]
+    pub diff: bool,
+
+    /// With `--diff`, the directory of the images.
+    #[arg(long, value_name = "DIR", default_value = "out", requires = "diff")]
+    pub out: PathBuf,
 
     #[command(flatten)]
     pub cluster: ClusterArgs,

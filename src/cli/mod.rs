@@ -13,6 +13,7 @@ mod memo;
 mod message;
 mod plan;
 mod progress;
+mod replan;
 mod store;
 mod verify;
 
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
     match run(&cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Different) => ExitCode::FAILURE,
+        Ok(Outcome::WouldChange) => ExitCode::from(2),
         Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             if json {

@@ -9,6 +9,7 @@ use super::build::kernel_command_line;
 use super::context::{Context, facts, places};
 use super::memo::Memo;
 use super::message::{self, Failure, Outcome};
+use super::replan;
 use crate::amend;
 use crate::base_os::BaseFacts;
 use crate::disk::BlockIo;
@@ -191,8 +192,14 @@ fn preview(
 
 /// `ceil-img plan`
 pub fn plan(context: &Context, args: &args::PlanArgs) -> Result<Outcome, Failure> {
-    let names = [args.node.clone()];
-    for node in &plan_nodes(context, &args.cluster, &names, Remember::No)? {
+    let nodes = plan_nodes(context, &args.cluster, &args.nodes, Remember::No)?;
+    if args.diff {
+        return replan::differences(context, &nodes, &args.out);
+    }
+    if args.all {
+        replan::table(context, &nodes)?;
+    }
+    for node in &nodes {
         // A base that is already here is looked at; nothing is fetched or written for a plan.
         let image = context.image_at_hand(&node.base)?;
         let facts = match &image {
