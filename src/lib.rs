@@ -13,6 +13,7 @@
 //! | [`spec`], [`board`], [`catalog`], [`inputs`], [`template`] | what the user wants, what exists, how it is read |
 //! | [`secrets`] | keys, certificates, tokens and hashes of a cluster |
 //! | [`plan`], [`planner`] | what will be done, as data; how that is decided, without touching anything |
+//! | [`lint`] | what is wrong or unwise in a cluster, before anything is built |
 //! | [`fetch`] | downloads, digests, packings, the cache |
 //! | [`disk`], [`fs`], [`image`] | block access and the overlay; tables; ext4 and FAT in place |
 //! | [`base_os`], [`amend`], [`edit`] | what a base is and how it takes its identity; texts; edits carried out |
@@ -66,6 +67,7 @@ pub mod fetch;
 pub mod fs;
 pub mod image;
 pub mod inputs;
+pub mod lint;
 pub mod plan;
 pub mod planner;
 pub mod report;

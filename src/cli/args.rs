@@ -83,6 +83,8 @@ pub enum Command {
     Build(Build),
     /// Show what `build` would do, without doing it.
     Plan(PlanArgs),
+    /// Find what is wrong or unwise in a cluster file; exit code 1 for errors.
+    Lint(Lint),
     /// Download and verify the bases of nodes, or one base by name or URL.
     Fetch(Fetch),
     /// List the base images of the catalog.
@@ -155,6 +157,18 @@ pub struct PlanArgs {
 
     #[command(flatten)]
     pub cluster: ClusterArgs,
+}
+
+/// `lint`
+#[derive(Debug, Args)]
+pub struct Lint {
+    /// The cluster file.
+    #[arg(long, value_name = "FILE", default_value = "cluster.yaml")]
+    pub file: PathBuf,
+
+    /// Exit code 1 for warnings, too.
+    #[arg(long)]
+    pub deny_warnings: bool,
 }
 
 /// `fetch`

@@ -8,6 +8,7 @@ mod build;
 mod context;
 mod dump;
 mod edit;
+mod lint;
 mod look;
 mod memo;
 mod message;
@@ -58,6 +59,7 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
     match &cli.command {
         Command::Build(args) => build::build(&context, args),
         Command::Plan(args) => plan::plan(&context, args),
+        Command::Lint(args) => lint::lint(&context, args),
         Command::Fetch(args) => plan::fetch(&context, args),
         Command::Edit(args) => edit::edit(&context, args),
         Command::Images => store::images(&context),

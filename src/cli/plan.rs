@@ -79,6 +79,17 @@ pub fn plan_nodes(
         .collect()
 }
 
+/// The cluster file with the settings of all its nodes, and nothing else read.
+pub fn read_settings(context: &Context, file: &Path) -> Result<(ClusterSpec, Inputs), Failure> {
+    let cluster = inputs::read_cluster(file)?;
+    let reading = Reading {
+        memo: &inputs::NoMemo,
+        reporter: &*context.reporter,
+    };
+    let inputs = inputs::read_inputs(&cluster, &[], reading)?;
+    Ok((cluster, inputs))
+}
+
 /// Looks up the secrets that the nodes need, in `secrets.yaml` beside the cluster file. What is not there is made;
 /// a command that promises to write nothing forgets it again.
 fn add_secrets(

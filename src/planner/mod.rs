@@ -25,6 +25,7 @@ use crate::template::{self, TemplateError};
 use crate::values::{ImagePath, Mode, Owner, Timestamp, VolumeName};
 
 pub use secrets::needed as needed_secrets;
+pub use view::{Port, View, all as views};
 
 /// Why there is no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -28,6 +28,7 @@ mod fat;
 mod host_faults;
 mod io_faults;
 mod killed;
+mod lint;
 mod look;
 mod model;
 mod pipeline;

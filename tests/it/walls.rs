@@ -33,6 +33,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "spec", "plan", "secrets", "template", "base_os", "board", "values",
         ],
     ),
+    ("lint", &["spec", "plan", "planner", "board", "values"]),
     (
         "inputs",
         &["spec", "plan", "secrets", "template", "report", "values"],
