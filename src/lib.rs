@@ -14,6 +14,7 @@
 //! | [`secrets`] | keys, certificates, tokens and hashes of a cluster |
 //! | [`plan`], [`planner`] | what will be done, as data; how that is decided, without touching anything |
 //! | [`lint`] | what is wrong or unwise in a cluster, before anything is built |
+//! | [`export`] | the cluster in the words of other programs |
 //! | [`fetch`] | downloads, digests, packings, the cache |
 //! | [`disk`], [`fs`], [`image`] | block access and the overlay; tables; ext4 and FAT in place |
 //! | [`base_os`], [`amend`], [`edit`] | what a base is and how it takes its identity; texts; edits carried out |
@@ -63,6 +64,7 @@ pub mod disk;
 pub mod dump;
 pub mod edit;
 pub mod emit;
+pub mod export;
 pub mod fetch;
 pub mod fs;
 pub mod image;

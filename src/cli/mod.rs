@@ -8,6 +8,7 @@ mod build;
 mod context;
 mod dump;
 mod edit;
+mod export;
 mod lint;
 mod look;
 mod memo;
@@ -59,6 +60,8 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
     match &cli.command {
         Command::Build(args) => build::build(&context, args),
         Command::Plan(args) => plan::plan(&context, args),
+        Command::Export(args) => export::export(&context, args),
+        Command::Secrets(args) => export::secrets(&context, args),
         Command::Lint(args) => lint::lint(&context, args),
         Command::Fetch(args) => plan::fetch(&context, args),
         Command::Edit(args) => edit::edit(&context, args),

@@ -23,6 +23,7 @@ mod dirty;
 mod docs;
 mod dump;
 mod emission;
+mod export;
 mod families;
 mod fat;
 mod host_faults;

@@ -33,6 +33,7 @@ const WALLS: &[(&str, &[&str])] = &[
             "spec", "plan", "secrets", "template", "base_os", "board", "values",
         ],
     ),
+    ("export", &["spec", "plan", "planner", "secrets"]),
     ("lint", &["spec", "plan", "planner", "board", "values"]),
     (
         "inputs",
