@@ -12,6 +12,7 @@
 //! | [`values`], [`report`] | small checked values; progress that is told, not drawn |
 //! | [`spec`], [`catalog`], [`inputs`], [`template`] | what the user wants, what exists, how it is read |
 //! | [`secrets`] | keys, certificates, tokens and hashes of a cluster |
+//! | [`flavour`] | what k3s and kubeadm need on a node: files, units and values, and which versions fit together |
 //! | [`plan`], [`planner`] | what will be done, as data; how that is decided, without touching anything |
 //! | [`fetch`] | downloads, digests, packings, the cache |
 //! | [`disk`], [`fs`], [`image`] | block access and the overlay; tables; ext4 and FAT in place |
@@ -62,6 +63,7 @@ pub mod dump;
 pub mod edit;
 pub mod emit;
 pub mod fetch;
+pub mod flavour;
 pub mod fs;
 pub mod image;
 pub mod inputs;
