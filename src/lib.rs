@@ -12,6 +12,7 @@
 //! | [`values`], [`report`] | small checked values; progress that is told, not drawn |
 //! | [`spec`], [`board`], [`catalog`], [`inputs`], [`template`] | what the user wants, what exists, how it is read |
 //! | [`secrets`] | keys, certificates, tokens and hashes of a cluster |
+//! | [`flavour`] | what k3s and kubeadm need on a node: files, units and values, and which versions fit together |
 //! | [`plan`], [`planner`] | what will be done, as data; how that is decided, without touching anything |
 //! | [`lint`] | what is wrong or unwise in a cluster, before anything is built |
 //! | [`export`] | the cluster in the words of other programs |
@@ -66,6 +67,7 @@ pub mod edit;
 pub mod emit;
 pub mod export;
 pub mod fetch;
+pub mod flavour;
 pub mod fs;
 pub mod image;
 pub mod inputs;

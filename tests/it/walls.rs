@@ -17,6 +17,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("disk", &["values"]),
     ("template", &["values"]),
     ("secrets", &["values"]),
+    ("flavour", &["plan", "secrets", "values"]),
     ("bmap", &["disk", "values"]),
     ("fs", &["disk", "values"]),
     ("image", &["disk", "fs", "values"]),
