@@ -29,6 +29,9 @@ pub fn needed(cluster: &ClusterSpec, inputs: &Inputs) -> Result<BTreeMap<String,
                 needed.insert(psk_name(name, wifi), Kind::Given);
             }
         }
+        for (name, kind) in super::kubernetes::secrets(cluster, &view) {
+            needed.insert(own_name(cluster, &view, name), kind);
+        }
         for (name, kind) in &settings.secrets {
             needed.insert(own_name(cluster, &view, name), kind.value.into());
         }

@@ -29,6 +29,7 @@ mod fat;
 mod host_faults;
 mod io_faults;
 mod killed;
+mod kubernetes;
 mod lint;
 mod look;
 mod model;

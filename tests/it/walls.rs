@@ -31,7 +31,7 @@ const WALLS: &[(&str, &[&str])] = &[
     (
         "planner",
         &[
-            "spec", "plan", "secrets", "template", "base_os", "board", "values",
+            "flavour", "spec", "plan", "secrets", "template", "base_os", "board", "values",
         ],
     ),
     ("export", &["spec", "plan", "planner", "secrets"]),
