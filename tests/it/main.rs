@@ -25,6 +25,7 @@ mod dump;
 mod emission;
 mod families;
 mod fat;
+mod flavour;
 mod host_faults;
 mod io_faults;
 mod killed;
