@@ -238,9 +238,8 @@ pub fn label_problem(key: &str, value: &str) -> Option<&'static str> {
             "a label: the value has 63 letters, digits or `-_.` at most and begins and ends with a letter or digit",
         );
     }
-    let Some((prefix, _)) = key.split_once('/') else {
-        return None;
-    };
+    // Without a prefix it is the user's own.
+    let (prefix, _) = key.split_once('/')?;
     let within = |domain: &str| prefix == domain || prefix.ends_with(&format!(".{domain}"));
     let own = within("kubernetes.io") || within("k8s.io");
     let allowed = within("kubelet.kubernetes.io")

@@ -2,7 +2,7 @@
 //!
 //! This room knows k3s, kubeadm, containerd and the kubelet: their files, their forms through the versions, their
 //! certificates, and which versions of what fit together. It must not know the cluster file, images or a base: its
-//! inputs are the structs of [`input`](self), and its outputs are [`NodeFiles`]. Nothing here reads a clock, a file or
+//! inputs are [`Cluster`] and [`Node`], and its outputs are [`NodeFiles`]. Nothing here reads a clock, a file or
 //! the environment. Structured files are built as values and written by one writer each, never from templates, so
 //! that no character of an input can end a string early.
 

@@ -26,6 +26,7 @@ mod emission;
 mod export;
 mod families;
 mod fat;
+mod flavour;
 mod host_faults;
 mod io_faults;
 mod killed;

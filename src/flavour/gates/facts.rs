@@ -18,12 +18,8 @@ pub enum Arch {
 }
 
 impl Arch {
-    const fn is_32_bit(self) -> bool {
-        matches!(self, Self::Armv7 | Self::Armv6)
-    }
-
     pub(super) const fn is_armhf(self) -> bool {
-        self.is_32_bit()
+        matches!(self, Self::Armv7 | Self::Armv6)
     }
 }
 
@@ -40,6 +36,13 @@ pub enum Runtime {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u32, pub u32, pub u32);
 
+/// Why a text is not a [`Version`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` does not begin with a version; write two or three numbers with dots, such as `4.14.98` or `18.06`"
+)]
+pub struct NumbersError(pub String);
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.0, self.1, self.2)
@@ -47,10 +50,11 @@ impl fmt::Display for Version {
 }
 
 impl FromStr for Version {
-    type Err = ();
+    type Err = NumbersError;
 
     /// Reads the numbers at the start of `4.14.98-v7+`, `18.06.3`, `24.04` or `25.2-1~bpo13+1`.
-    fn from_str(text: &str) -> Result<Self, ()> {
+    fn from_str(text: &str) -> Result<Self, NumbersError> {
+        let bad = || NumbersError(text.to_owned());
         let mut numbers = [0; 3];
         let mut found = 0;
         for (slot, part) in numbers.iter_mut().zip(text.split('.')) {
@@ -58,14 +62,14 @@ impl FromStr for Version {
             if digits == 0 {
                 break;
             }
-            *slot = part[..digits].parse().map_err(|_| ())?;
+            *slot = part[..digits].parse().map_err(|_| bad())?;
             found += 1;
             if digits < part.len() {
                 break;
             }
         }
         if found < 2 {
-            return Err(());
+            return Err(bad());
         }
         let [major, minor, patch] = numbers;
         Ok(Self(major, minor, patch))

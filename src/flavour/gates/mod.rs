@@ -5,7 +5,7 @@
 mod facts;
 mod rules;
 
-pub use facts::{Arch, BaseFacts, CgroupVersion, Facts, Os, Runtime, Version};
+pub use facts::{Arch, BaseFacts, CgroupVersion, Facts, NumbersError, Os, Runtime, Version};
 pub use rules::check;
 
 use serde::Serialize;

@@ -108,11 +108,7 @@ impl KubeadmPki {
     #[must_use]
     pub fn control_plane(&self) -> ControlPlane {
         let at = |name: &str| format!("{PKI_DIR}/{name}");
-        let mut files = vec![
-            Item::dir("/etc/kubernetes", 0o755),
-            Item::dir(PKI_DIR, 0o700),
-            Item::dir(&at("etcd"), 0o700),
-        ];
+        let mut files = vec![Item::dir(PKI_DIR, 0o700), Item::dir(&at("etcd"), 0o700)];
         for (name, authority) in [
             ("ca", &self.ca),
             ("front-proxy-ca", &self.front_proxy),
