@@ -29,6 +29,7 @@ mod host_faults;
 mod io_faults;
 mod killed;
 mod look;
+mod overlays;
 mod pipeline;
 mod plan;
 mod random_edits;
