@@ -15,7 +15,13 @@ fn everything() -> Vec<(&'static str, Vec<&'static str>, Value)> {
     let router = ["router", "wireguard", "ddns", "registry"].to_vec();
     let node = ["firewall", "nfs-client", "disks"].to_vec();
     let store = [
-        "firewall", "disks", "nfs-server", "mariadb", "backup", "registry", "loop-disk",
+        "firewall",
+        "disks",
+        "nfs-server",
+        "mariadb",
+        "backup",
+        "registry",
+        "loop-disk",
     ]
     .to_vec();
     let with_services = |mut v: Value, services: Value| {
@@ -29,7 +35,8 @@ fn everything() -> Vec<(&'static str, Vec<&'static str>, Value)> {
     gateway["node"]["services"]["ddns"] = json!({"record": "home.example.org", "provider": "dyndns2", "api": "https://dyn.example.org/nic/update", "user": "me"});
     let mut routed = ceil("router");
     routed["node"]["services"]["ingress"] = json!({"from-uplink": true, "address": "10.11.0.102"});
-    routed["node"]["services"]["ddns"] = json!({"record": "home.example.org", "zone-id": "0123456789abcdef0123456789abcdef"});
+    routed["node"]["services"]["ddns"] =
+        json!({"record": "home.example.org", "zone-id": "0123456789abcdef0123456789abcdef"});
     let mut cut_off = ceil("router");
     cut_off["node"]["uplink"] = Value::Null;
     cut_off["network"]["vpn"] = Value::Null;
@@ -43,12 +50,28 @@ fn everything() -> Vec<(&'static str, Vec<&'static str>, Value)> {
         ("a router that is a member", router.clone(), gateway),
         ("a router without uplink, VPN, pool or domain", router, cut_off),
         ("a node", node.clone(), ceil("two")),
-        ("a node with a firewall", node.clone(), with_services(ceil("one"), firewall())),
+        (
+            "a node with a firewall",
+            node.clone(),
+            with_services(ceil("one"), firewall()),
+        ),
         ("a node with a disk", node.clone(), one_disk),
-        ("a node behind another router", node.clone(), with_services(alone("pi-1"), firewall())),
-        ("one of three servers", node, with_services(crew("crew-02"), firewall())),
+        (
+            "a node behind another router",
+            node.clone(),
+            with_services(alone("pi-1"), firewall()),
+        ),
+        (
+            "one of three servers",
+            node,
+            with_services(crew("crew-02"), firewall()),
+        ),
         ("storage", store.clone(), storage()),
-        ("storage without disks", store, with_services(crew("crew-15"), json!({}))),
+        (
+            "storage without disks",
+            store,
+            with_services(crew("crew-15"), json!({})),
+        ),
         ("the boot bit", ["usb-boot-bit"].to_vec(), alone("pi-1")),
     ]
 }
@@ -75,7 +98,12 @@ fn every_overlay_is_laid_out_for_some_node() {
 fn p25_secrets_have_private_modes() {
     let mut count = 0;
     for path in walk(&overlays()) {
-        let below = path.strip_prefix(overlays()).unwrap().to_str().unwrap().to_owned();
+        let below = path
+            .strip_prefix(overlays())
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
         if !fs::read_to_string(&path).unwrap_or_default().contains("secret.") {
             continue;
         }
@@ -100,7 +128,11 @@ fn scripts_pass_shellcheck() {
         .filter(|p| fs::read(p).is_ok_and(|b| b.starts_with(b"#!/bin/sh")))
         .collect();
     assert_eq!(scripts.len(), 6);
-    tools::run(tools::command("shellcheck").args(["-o", "avoid-nullary-conditions,quote-safe-variables"]).args(scripts));
+    tools::run(
+        tools::command("shellcheck")
+            .args(["-o", "avoid-nullary-conditions,quote-safe-variables"])
+            .args(scripts),
+    );
 }
 
 #[test]
@@ -115,7 +147,11 @@ fn f141_dnsmasq_accepts_its_file() {
             let file = laid.path("etc/dnsmasq.d/ceil.conf");
             let out = tools::output(tools::command("dnsmasq").arg("--test").arg("-C").arg(&file));
             let said = String::from_utf8_lossy(&out.stderr).into_owned();
-            assert!(out.status.success(), "{what}: {said}\n{}", laid.text("etc/dnsmasq.d/ceil.conf"));
+            assert!(
+                out.status.success(),
+                "{what}: {said}\n{}",
+                laid.text("etc/dnsmasq.d/ceil.conf")
+            );
             judged += 1;
         }
     }
@@ -135,14 +171,20 @@ fn f142_f143_f145_reservations_and_resolvers() {
             "dhcp-host=b8:27:eb:00:00:03,10.11.0.103,ceil-three",
         ]
     );
-    assert_eq!(laid.lines(file, "cname="), ["cname=four.ceil.home.arpa,ceil-four.ceil.home.arpa"]);
+    assert_eq!(
+        laid.lines(file, "cname="),
+        ["cname=four.ceil.home.arpa,ceil-four.ceil.home.arpa"]
+    );
     assert_eq!(laid.lines(file, "server="), ["server=9.9.9.9", "server=1.1.1.1"]);
     assert_eq!(laid.lines(file, "no-resolv"), ["no-resolv"]);
 
     // An address that is not of the LAN is nothing this server could give.
     let mut elsewhere = ceil("router");
     elsewhere["nodes"][1]["ip"] = json!("10.11.0.201");
-    assert_eq!(Laid::out(&["router"], &elsewhere).lines(file, "dhcp-host=").len(), 2);
+    assert_eq!(
+        Laid::out(&["router"], &elsewhere).lines(file, "dhcp-host=").len(),
+        2
+    );
 
     // Without other resolvers than itself, it asks those of the uplink.
     let mut own = ceil("router");
@@ -165,14 +207,30 @@ fn p40_nft_accepts_the_firewall() {
         let laid = Laid::out(&names, &variables);
         if laid.has("etc/ceil/firewall.nft") {
             let file = laid.firewall();
-            let out = tools::output(tools::command("unshare").args(["-n", "nft", "-c", "-f"]).arg(&file));
+            let out = tools::output(
+                tools::command("unshare")
+                    .args(["-n", "nft", "-c", "-f"])
+                    .arg(&file),
+            );
             let said = String::from_utf8_lossy(&out.stderr).into_owned();
-            assert!(out.status.success(), "{what}: {said}\n{}", laid.text("etc/ceil/firewall.nft"));
+            assert!(
+                out.status.success(),
+                "{what}: {said}\n{}",
+                laid.text("etc/ceil/firewall.nft")
+            );
             judged += 1;
         } else {
             // Openings have nowhere to go without it.
             let openings = laid.path("etc/ceil/firewall.d");
-            assert_eq!(if openings.is_dir() { walk(&openings).len() } else { 0 }, 0, "{what}");
+            assert_eq!(
+                if openings.is_dir() {
+                    walk(&openings).len()
+                } else {
+                    0
+                },
+                0,
+                "{what}"
+            );
         }
     }
     assert_eq!(judged, 7);
@@ -196,7 +254,13 @@ fn units_pass_systemd_analyze() {
         let laid = Laid::out(&names, &variables);
         let dir = laid.path("etc/systemd/system");
         // Programs that a node has and this machine may not: the verdict is on the units.
-        for program in ["usr/sbin/nft", "usr/bin/wg-quick", "usr/bin/docker-registry", "usr/sbin/exportfs", "usr/bin/mariadb"] {
+        for program in [
+            "usr/sbin/nft",
+            "usr/bin/wg-quick",
+            "usr/bin/docker-registry",
+            "usr/sbin/exportfs",
+            "usr/bin/mariadb",
+        ] {
             fs::create_dir_all(laid.path(program).parent().unwrap()).unwrap();
             if !laid.has(program) {
                 fs::write(laid.path(program), "").unwrap();
@@ -242,13 +306,22 @@ fn units_pass_systemd_analyze() {
                     .env("SYSTEMD_UNIT_PATH", format!("{}:", dir.display())),
             );
             let said = String::from_utf8_lossy(&out.stderr).into_owned();
-            let about: Vec<&str> = said.lines().filter(|l| l.contains(here) || l.contains("ceil-")).collect();
-            assert!(about.is_empty() && out.status.success(), "{what}: {}: {said}", unit.display());
+            let about: Vec<&str> = said
+                .lines()
+                .filter(|l| l.contains(here) || l.contains("ceil-"))
+                .collect();
+            assert!(
+                about.is_empty() && out.status.success(),
+                "{what}: {}: {said}",
+                unit.display()
+            );
         }
         for link in walk(&dir).into_iter().filter(|p| p.is_symlink()) {
             let target = fs::read_link(&link).unwrap();
             let unit = link.parent().unwrap().join(&target);
-            let off = ["timer", "service"].iter().any(|e| link.extension().is_some_and(|x| x == *e));
+            let off = ["timer", "service"]
+                .iter()
+                .any(|e| link.extension().is_some_and(|x| x == *e));
             assert!(unit.exists() || off, "{what}: {} points nowhere", link.display());
         }
     }
@@ -266,7 +339,10 @@ fn f150_f151_wg_quick_accepts_both_ends() {
     let text = client.text("CLIENT.conf");
     // P41: the router's own address, not a loopback of whoever reads it.
     assert!(text.contains("\nDNS = 10.11.0.1, ceil.home.arpa\n"), "{text}");
-    assert!(text.contains("\nAllowedIPs = 10.11.0.0/25, 10.8.0.0/24, 10.42.0.0/16, 10.43.0.0/16\n"), "{text}");
+    assert!(
+        text.contains("\nAllowedIPs = 10.11.0.0/25, 10.8.0.0/24, 10.42.0.0/16, 10.43.0.0/16\n"),
+        "{text}"
+    );
     if !tools::have(&["wg", "wg-quick"]) {
         return;
     }
@@ -277,13 +353,23 @@ fn f150_f151_wg_quick_accepts_both_ends() {
         tools::run(std::process::Command::new("chmod").arg("600").arg(&named));
         let stripped = tools::run(tools::command("wg-quick").arg("strip").arg(&named));
         let stripped = String::from_utf8(stripped).unwrap();
-        assert!(stripped.contains("[Peer]") && stripped.contains("PrivateKey = "), "{stripped}");
-        assert!(!stripped.contains("Address") && !stripped.contains("DNS"), "{stripped}");
+        assert!(
+            stripped.contains("[Peer]") && stripped.contains("PrivateKey = "),
+            "{stripped}"
+        );
+        assert!(
+            !stripped.contains("Address") && !stripped.contains("DNS"),
+            "{stripped}"
+        );
     }
     if tools::find("unshare").is_some() && tools::is_root() {
         let probe = "ip link add wg9 type wireguard 2>/dev/null || exit 77; exec wg setconf wg9 <(wg-quick strip \"$1\")";
         for file in [laid.path("etc/wireguard/wg9.conf"), client.path("wg9.conf")] {
-            let out = tools::output(tools::command("unshare").args(["-n", "bash", "-c", probe, "-"]).arg(file));
+            let out = tools::output(
+                tools::command("unshare")
+                    .args(["-n", "bash", "-c", probe, "-"])
+                    .arg(file),
+            );
             match out.status.code() {
                 Some(77) => tools::say("this kernel has no WireGuard"),
                 code => assert_eq!(code, Some(0), "{}", String::from_utf8_lossy(&out.stderr)),
@@ -294,13 +380,19 @@ fn f150_f151_wg_quick_accepts_both_ends() {
 
 #[test]
 fn f153_f155_registries_are_yaml_with_data_on_the_disk() {
-    for (variables, root) in [(storage(), "/mnt/data-disk/registry"), (ceil("router"), "/var/lib/ceil-registry")] {
+    for (variables, root) in [
+        (storage(), "/mnt/data-disk/registry"),
+        (ceil("router"), "/var/lib/ceil-registry"),
+    ] {
         let laid = Laid::out(&["registry"], &variables);
         for (name, addr) in [("mirror", ":5000"), ("private", ":5001")] {
             let text = laid.text(&format!("etc/ceil-registry/{name}.yml"));
             let value: Value = serde_saphyr::from_str(&text).unwrap();
             assert_eq!(value["http"]["addr"], addr);
-            assert_eq!(value["storage"]["filesystem"]["rootdirectory"], format!("{root}/{name}"));
+            assert_eq!(
+                value["storage"]["filesystem"]["rootdirectory"],
+                format!("{root}/{name}")
+            );
             assert_eq!(value.get("proxy").is_some(), name == "mirror");
             let unit = laid.text(&format!("etc/systemd/system/ceil-registry-{name}.service"));
             assert!(unit.contains(&format!("\nRequiresMountsFor={root}\n")), "{unit}");
@@ -324,10 +416,16 @@ fn f173_exports_are_for_the_lan() {
 fn f180_mariadb_accepts_its_file() {
     let laid = Laid::out(&["mariadb"], &storage());
     let file = laid.path("etc/mysql/mariadb.conf.d/90-ceil.cnf");
-    assert!(laid.text("etc/mysql/mariadb.conf.d/90-ceil.cnf").contains("\nbind-address = 10.11.0.110\n"));
+    assert!(
+        laid.text("etc/mysql/mariadb.conf.d/90-ceil.cnf")
+            .contains("\nbind-address = 10.11.0.110\n")
+    );
     let sql = laid.text("etc/ceil/mariadb-init.sql");
     assert!(sql.contains("PASSWORD('it''s \\\\ a secret')"), "{sql}");
-    assert!(sql.contains("GRANT ALL PRIVILEGES ON `app\\_1`.* TO 'app'@'10.11.0.0/255.255.255.128';"), "{sql}");
+    assert!(
+        sql.contains("GRANT ALL PRIVILEGES ON `app\\_1`.* TO 'app'@'10.11.0.0/255.255.255.128';"),
+        "{sql}"
+    );
     if !tools::have(&["mariadbd"]) {
         return;
     }
@@ -350,7 +448,10 @@ fn f180_mariadb_accepts_its_file() {
 fn f088_disks_become_mount_units() {
     let laid = Laid::out(&["disks"], &storage());
     let table = laid.lines("etc/ceil/mounts", "/dev/disk/by-id");
-    assert_eq!(table, ["/dev/disk/by-id/usb-WD_Elements_575845-0:0 /mnt/data-disk ext4 defaults,noatime,nofail data 2"]);
+    assert_eq!(
+        table,
+        ["/dev/disk/by-id/usb-WD_Elements_575845-0:0 /mnt/data-disk ext4 defaults,noatime,nofail data 2"]
+    );
     assert_eq!(laid.lines("etc/ceil/wipe-consent", "data"), ["data 575845"]);
     if !tools::have(&["systemd-analyze", "systemd-escape"]) {
         return;
@@ -377,8 +478,15 @@ fn f088_disks_become_mount_units() {
         ]
     );
     let cold = fs::read_to_string(out.path().join("mnt-cold.mount")).unwrap();
-    assert!(cold.contains("What=/dev/disk/by-uuid/0f3a2f0e-8a4a-4d0c-9c59-2a1d3a0f5b11\n"), "{cold}");
-    let path = format!("{}:{}:", out.path().display(), laid.path("etc/systemd/system").display());
+    assert!(
+        cold.contains("What=/dev/disk/by-uuid/0f3a2f0e-8a4a-4d0c-9c59-2a1d3a0f5b11\n"),
+        "{cold}"
+    );
+    let path = format!(
+        "{}:{}:",
+        out.path().display(),
+        laid.path("etc/systemd/system").display()
+    );
     for unit in ["mnt-cold.mount", "mnt-data\\x2ddisk.mount"] {
         let verdict = tools::output(
             tools::command("systemd-analyze")

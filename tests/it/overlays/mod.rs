@@ -74,11 +74,18 @@ impl Laid {
                 if text.trim().is_empty() {
                     continue;
                 }
-                assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{}: how it ends", to.display());
+                assert!(
+                    text.ends_with('\n') && !text.ends_with("\n\n"),
+                    "{}: how it ends",
+                    to.display()
+                );
                 for (number, line) in text.lines().enumerate() {
                     let shown = format!("{}:{}: `{line}`", to.display(), number + 1);
                     assert!(!line.contains("{{") && !line.contains("{%"), "{shown}");
-                    assert!(!line.split([' ', '=', ',', '"', ':']).any(|w| w == "none"), "{shown}");
+                    assert!(
+                        !line.split([' ', '=', ',', '"', ':']).any(|w| w == "none"),
+                        "{shown}"
+                    );
                 }
                 if to.exists() {
                     assert_eq!(fs::read_to_string(&to).unwrap(), text, "{}", to.display());
@@ -107,7 +114,10 @@ impl Laid {
     /// The lines of a file that begin with this word.
     fn lines(&self, below: &str, start: &str) -> Vec<String> {
         let text = self.text(below);
-        text.lines().filter(|l| l.starts_with(start)).map(str::to_owned).collect()
+        text.lines()
+            .filter(|l| l.starts_with(start))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The firewall with its includes taken from here.
@@ -115,7 +125,11 @@ impl Laid {
         let here = self.path("etc/ceil/firewall.d/");
         let text = self.text("etc/ceil/firewall.nft");
         let path = self.path("firewall-here.nft");
-        fs::write(&path, text.replace("/etc/ceil/firewall.d/", here.to_str().unwrap())).unwrap();
+        fs::write(
+            &path,
+            text.replace("/etc/ceil/firewall.d/", here.to_str().unwrap()),
+        )
+        .unwrap();
         path
     }
 }

@@ -61,14 +61,30 @@ pub fn ceil(me: &str) -> Value {
         ("lan_interface", json!("lan0")),
         ("uplink", json!("up0")),
         ("hostname", json!("ceil-router")),
-        ("firewall_open", json!(["8080/tcp@uplink", "9000-9001/tcp@lan", "7000/udp", "9100/tcp@nodes", "9101/tcp@vpn"])),
+        (
+            "firewall_open",
+            json!([
+                "8080/tcp@uplink",
+                "9000-9001/tcp@lan",
+                "7000/udp",
+                "9100/tcp@nodes",
+                "9101/tcp@vpn"
+            ]),
+        ),
         ("gateway", json!("192.0.2.1")),
-        ("services", json!({"wireguard": {"endpoint": "vpn.example.org"}, "dns": {"upstream": ["9.9.9.9", "1.1.1.1"]}})),
+        (
+            "services",
+            json!({"wireguard": {"endpoint": "vpn.example.org"}, "dns": {"upstream": ["9.9.9.9", "1.1.1.1"]}}),
+        ),
     ] {
         router[key] = value;
     }
     let mut nodes = vec![router, node("one", "server", Some("10.11.0.101"))];
-    for (name, ip) in [("two", Some("10.11.0.102")), ("three", Some("10.11.0.103")), ("four", None)] {
+    for (name, ip) in [
+        ("two", Some("10.11.0.102")),
+        ("three", Some("10.11.0.103")),
+        ("four", None),
+    ] {
         nodes.push(node(name, "agent", ip));
     }
     for n in &mut nodes[1..] {
@@ -82,7 +98,11 @@ pub fn ceil(me: &str) -> Value {
 
 /// Three nodes behind somebody else's router: no domain, no pools, no VPN, DHCP.
 pub fn alone(me: &str) -> Value {
-    let nodes = [node("pi-master", "server", Some("10.11.0.20")), node("pi-1", "agent", None), node("pi-2", "agent", None)];
+    let nodes = [
+        node("pi-master", "server", Some("10.11.0.20")),
+        node("pi-1", "agent", None),
+        node("pi-2", "agent", None),
+    ];
     let mut all = cluster(&nodes, me);
     all["cluster"]["domain"] = Value::Null;
     for key in ["dhcp_pool", "load_balancer_pool", "vpn", "vpn_address"] {
@@ -96,7 +116,11 @@ pub fn crew(me: &str) -> Value {
     let nodes: Vec<Value> = (1..=15)
         .map(|i| {
             let role = if i <= 3 { "server" } else { "agent" };
-            let mut n = node(&format!("crew-{i:02}"), role, Some(&format!("10.11.0.{}", 100 + i)));
+            let mut n = node(
+                &format!("crew-{i:02}"),
+                role,
+                Some(&format!("10.11.0.{}", 100 + i)),
+            );
             n["mac"] = json!(format!("b8:27:eb:00:01:{i:02x}"));
             n
         })
@@ -108,7 +132,11 @@ pub fn crew(me: &str) -> Value {
 pub fn storage() -> Value {
     let mut host = node("store", "storage", Some("10.11.0.110"));
     host["disks"] = json!([
-        disk("data", "/dev/disk/by-id/usb-WD_Elements_575845-0:0", "/mnt/data-disk"),
+        disk(
+            "data",
+            "/dev/disk/by-id/usb-WD_Elements_575845-0:0",
+            "/mnt/data-disk"
+        ),
         disk("cold", "UUID=0f3a2f0e-8a4a-4d0c-9c59-2a1d3a0f5b11", "/mnt/cold"),
     ]);
     host["disks"][0]["wipe"] = json!("575845");
@@ -118,5 +146,12 @@ pub fn storage() -> Value {
         "mariadb": {"databases": [{"name": "app_1", "user": "app", "secret": "app-db"}]},
         "nfs": {"exports": ["/mnt/data-disk/nfs", "/srv/other"]},
     });
-    cluster(&[host, node("one", "server", Some("10.11.0.101")), node("two", "agent", Some("10.11.0.102"))], "store")
+    cluster(
+        &[
+            host,
+            node("one", "server", Some("10.11.0.101")),
+            node("two", "agent", Some("10.11.0.102")),
+        ],
+        "store",
+    )
 }
