@@ -34,6 +34,7 @@ mod kubernetes;
 mod lint;
 mod look;
 mod model;
+mod overlays;
 mod pipeline;
 mod plan;
 mod random_edits;
