@@ -17,14 +17,14 @@ fn overlays() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("overlays")
 }
 
-/// Every file and symlink below a folder, sorted.
+/// Every file below a folder, sorted.
 fn walk(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut pending = vec![root.to_owned()];
     while let Some(dir) = pending.pop() {
         for entry in fs::read_dir(&dir).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() && !path.is_symlink() {
+            if path.is_dir() {
                 pending.push(path);
             } else {
                 found.push(path);
@@ -54,15 +54,6 @@ impl Laid {
                 }
                 let to = dir.path().join(below);
                 fs::create_dir_all(to.parent().unwrap()).unwrap();
-                if path.is_symlink() {
-                    let target = fs::read_link(&path).unwrap();
-                    if to.is_symlink() {
-                        assert_eq!(fs::read_link(&to).unwrap(), target, "{}", to.display());
-                    } else {
-                        std::os::unix::fs::symlink(target, &to).unwrap();
-                    }
-                    continue;
-                }
                 let source = fs::read_to_string(&path).unwrap();
                 let (to, text) = if path.extension().is_some_and(|e| e == "j2") {
                     let shown = format!("{name}/{}", below.display());

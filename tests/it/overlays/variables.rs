@@ -16,7 +16,7 @@ fn node(name: &str, role: &str, ip: Option<&str>) -> Value {
 
 /// A data disk.
 pub fn disk(name: &str, device: &str, mount: &str) -> Value {
-    json!({"name": name, "device": device, "mount": mount, "fs": "ext4", "wipe": null, "nofail": true})
+    json!({"name": name, "device": device, "mount": mount, "fs": "ext4", "wipe": null, "nofail": true, "file": null})
 }
 
 /// The variables of the node `me` among these.
