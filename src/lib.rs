@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | [`values`], [`report`] | small checked values; progress that is told, not drawn |
 //! | [`spec`], [`board`], [`catalog`], [`inputs`], [`template`] | what the user wants, what exists, how it is read |
+//! | [`addon`] | headers of add-ons, and rules over a list of them |
 //! | [`secrets`] | keys, certificates, tokens and hashes of a cluster |
 //! | [`plan`], [`planner`] | what will be done, as data; how that is decided, without touching anything |
 //! | [`fetch`] | downloads, digests, packings, the cache |
@@ -50,6 +51,7 @@
     )
 )]
 
+pub mod addon;
 pub mod amend;
 pub mod base_os;
 pub mod bmap;
