@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | [`values`], [`report`] | small checked values; progress that is told, not drawn |
 //! | [`spec`], [`board`], [`catalog`], [`inputs`], [`template`] | what the user wants, what exists, how it is read |
+//! | [`addon`] | headers of add-ons, and rules over a list of them |
 //! | [`secrets`] | keys, certificates, tokens and hashes of a cluster |
 //! | [`flavour`] | what k3s and kubeadm need on a node: files, units and values, and which versions fit together |
 //! | [`plan`], [`planner`] | what will be done, as data; how that is decided, without touching anything |
@@ -53,6 +54,7 @@
     )
 )]
 
+pub mod addon;
 pub mod amend;
 pub mod base_os;
 pub mod bmap;

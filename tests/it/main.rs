@@ -11,6 +11,7 @@
     missing_docs
 )]
 
+mod addons;
 mod bad_base;
 mod bad_edits;
 mod bad_host;

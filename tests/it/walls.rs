@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const WALLS: &[(&str, &[&str])] = &[
     ("values", &[]),
     ("report", &[]),
+    ("addon", &["spec"]),
     ("amend", &["values"]),
     ("spec", &["board", "plan", "secrets", "template", "values"]),
     ("board", &["values"]),
