@@ -12,7 +12,6 @@ use crate::spec::{At, OwnerRules, Text, Tree, TreeEntry, TreeKind, list_words, n
 /// Something in a built-in overlay.
 enum BuiltIn {
     Dir,
-    Link(&'static str),
     File { bytes: &'static [u8], executable: bool },
 }
 
@@ -165,7 +164,6 @@ fn compiled(name: &str, entries: &[(&str, &BuiltIn)]) -> Result<Tree, InputError
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (path, kind) = match entry {
             BuiltIn::Dir => ((*path).to_owned(), TreeKind::Dir),
-            BuiltIn::Link(target) => ((*path).to_owned(), TreeKind::Symlink((*target).to_owned())),
             BuiltIn::File { bytes, .. } if *path == OWNERS_FILE => {
                 out.owners = parse_owners(&place, &text(bytes))?;
                 continue;

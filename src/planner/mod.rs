@@ -148,8 +148,10 @@ pub fn plan_node(
             profile: node.profile.clone(),
         })?
         .clone();
+    let mut variables = variables::of(cluster, &views, view, epoch);
+    variables["wireguard"] = secrets::tunnel(cluster, inputs, &views)?;
     let names = Names {
-        variables: variables::of(cluster, &views, view, epoch),
+        variables,
         secrets: secrets::of_node(cluster, inputs, view),
     };
     let own = plan_with(&resolved.edits, inputs, &names)?;
