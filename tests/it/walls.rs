@@ -11,6 +11,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("amend", &["values"]),
     ("spec", &["plan", "secrets", "values"]),
     ("board", &["values"]),
+    ("cloud_config", &["spec", "values"]),
     ("plan", &["values"]),
     ("catalog", &["values"]),
     ("sys", &["values"]),
@@ -22,7 +23,9 @@ const WALLS: &[(&str, &[&str])] = &[
     ("image", &["disk", "fs", "values"]),
     (
         "base_os",
-        &["amend", "spec", "board", "template", "plan", "fs", "values"],
+        &[
+            "amend", "cloud_config", "spec", "board", "template", "plan", "fs", "values",
+        ],
     ),
     ("diff", &["disk", "fs", "image", "values"]),
     ("demo", &["disk", "fs", "values"]),
