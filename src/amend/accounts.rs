@@ -26,7 +26,9 @@ pub struct Accounts {
 impl std::fmt::Debug for Accounts {
     /// Names only: the other files hold hashes.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(entries(&self.passwd).map(|e| e[0])).finish()
+        f.debug_list()
+            .entries(entries(&self.passwd).map(|e| e[0]))
+            .finish()
     }
 }
 
@@ -123,7 +125,11 @@ impl Accounts {
             })
         };
         entries(&self.passwd)
-            .filter(|e| e.get(2).and_then(|uid| uid.parse().ok()).is_some_and(|uid| ORDINARY.contains(&uid)))
+            .filter(|e| {
+                e.get(2)
+                    .and_then(|uid| uid.parse::<u32>().ok())
+                    .is_some_and(|uid| ORDINARY.contains(&uid))
+            })
             .map(|e| e[0].to_owned())
             .filter(|name| opens(name))
             .collect()
@@ -134,6 +140,12 @@ impl Accounts {
     pub fn ids(&self, name: &str) -> Option<(u32, u32)> {
         let placed = parse(&find(&self.passwd, name)?)?;
         Some((placed.uid, placed.gid))
+    }
+
+    /// Id of a group, when there is such a one.
+    #[must_use]
+    pub fn group_id(&self, name: &str) -> Option<u32> {
+        find(&self.group, name)?.split(':').nth(2)?.parse().ok()
     }
 
     fn place(&mut self, name: &str) -> Result<Placed, AmendError> {
@@ -147,10 +159,16 @@ impl Accounts {
             return Ok(Placed { uid, gid, home });
         }
         let (users, groups) = (ids(&self.passwd), ids(&self.group));
-        let id = ORDINARY.clone().find(|id| !users.contains(id) && !groups.contains(id));
+        let id = ORDINARY
+            .clone()
+            .find(|id| !users.contains(id) && !groups.contains(id));
         let id = id.ok_or_else(|| unwritable(name, "/etc/passwd, which has no free id"))?;
         self.add_group(name, id);
-        Ok(Placed { uid: id, gid: id, home })
+        Ok(Placed {
+            uid: id,
+            gid: id,
+            home,
+        })
     }
 
     fn add_group(&mut self, name: &str, gid: u32) {
@@ -274,8 +292,19 @@ mod tests {
         let mut accounts = stock();
         let groups = ["sudo".to_owned(), "docker".to_owned()];
         let placed = accounts.set(&account("admin", &groups)).expect("set");
-        assert_eq!(placed, Placed { uid: 1001, gid: 1001, home: "/home/admin".to_owned() });
-        assert!(accounts.passwd.ends_with("admin:x:1001:1001:A B:/home/admin:/bin/sh\n"));
+        assert_eq!(
+            placed,
+            Placed {
+                uid: 1001,
+                gid: 1001,
+                home: "/home/admin".to_owned()
+            }
+        );
+        assert!(
+            accounts
+                .passwd
+                .ends_with("admin:x:1001:1001:A B:/home/admin:/bin/sh\n")
+        );
         assert!(accounts.shadow.ends_with("admin:$y$x:20089:0:99999:7:::\n"));
         assert_eq!(
             accounts.group,
@@ -309,7 +338,15 @@ mod tests {
 
     #[test]
     fn what_would_break_the_files_is_refused_and_hashes_are_not_told() {
-        for name in ["", "A", "a:b", "a\nb", "-a", "a.", "x23456789012345678901234567890123"] {
+        for name in [
+            "",
+            "A",
+            "a:b",
+            "a\nb",
+            "-a",
+            "a.",
+            "x23456789012345678901234567890123",
+        ] {
             assert!(stock().set(&account(name, &[])).is_err(), "{name:?}");
         }
         let mut wanted = account("a", &[]);

@@ -15,7 +15,10 @@ use super::{AmendError, line_ending, lines, push_line};
 /// [`AmendError::Unwritable`] when the value holds a line end.
 pub fn assign(text: &str, key: &str, value: &str) -> Result<String, AmendError> {
     if value.contains(['\n', '\r']) {
-        return Err(AmendError::Unwritable(value.escape_debug().to_string(), "one line"));
+        return Err(AmendError::Unwritable(
+            value.escape_debug().to_string(),
+            "one line",
+        ));
     }
     let is_it = |line: &str| line.split_once('=').is_some_and(|(k, _)| k.trim() == key);
     Ok(replace(text, &format!("{key}={value}"), is_it, Where::End))
@@ -28,11 +31,19 @@ pub fn assign(text: &str, key: &str, value: &str) -> Result<String, AmendError> 
 /// [`AmendError::Unwritable`] when the value holds a line end.
 pub fn sshd_option(text: &str, key: &str, value: &str) -> Result<String, AmendError> {
     if value.contains(['\n', '\r']) {
-        return Err(AmendError::Unwritable(value.escape_debug().to_string(), "one line"));
+        return Err(AmendError::Unwritable(
+            value.escape_debug().to_string(),
+            "one line",
+        ));
     }
     let mut global = true;
     let is_it = |line: &str| {
-        let word = line.trim_start().split([' ', '\t', '=']).next().unwrap_or_default().trim_end();
+        let word = line
+            .trim_start()
+            .split([' ', '\t', '='])
+            .next()
+            .unwrap_or_default()
+            .trim_end();
         global &= !word.eq_ignore_ascii_case("match");
         global && word.eq_ignore_ascii_case(key)
     };
@@ -72,7 +83,9 @@ fn replace(text: &str, wanted: &str, mut is_it: impl FnMut(&str) -> bool, place:
 /// UTF-8.
 #[must_use]
 pub fn locale_gen(text: &str, locale: &str) -> String {
-    let charset = locale.split_once('.').map_or("UTF-8", |(_, set)| set.split('@').next().unwrap_or(set));
+    let charset = locale
+        .split_once('.')
+        .map_or("UTF-8", |(_, set)| set.split('@').next().unwrap_or(set));
     let wanted = format!("{locale} {charset}");
     let is_it = |line: &str| {
         let words: Vec<&str> = line.trim_start_matches(['#', ' ']).split_whitespace().collect();
@@ -89,7 +102,10 @@ mod tests {
     fn one_line_of_a_key_is_left() {
         assert_eq!(assign("A=1\nB=2\nA=3", "A", "x").as_deref(), Ok("A=x\nB=2\n"));
         assert_eq!(assign("", "A", "x").as_deref(), Ok("A=x\n"));
-        assert_eq!(assign("[main]\nW=false\n", "W", "true").as_deref(), Ok("[main]\nW=true\n"));
+        assert_eq!(
+            assign("[main]\nW=false\n", "W", "true").as_deref(),
+            Ok("[main]\nW=true\n")
+        );
         assert!(assign("", "A", "x\ny").is_err());
     }
 
@@ -101,7 +117,10 @@ mod tests {
             once,
             "PasswordAuthentication no\n# c\n#PasswordAuthentication no\nMatch User a\n\tPasswordAuthentication yes\n"
         );
-        assert_eq!(sshd_option(&once, "PasswordAuthentication", "no").as_deref(), Ok(&*once));
+        assert_eq!(
+            sshd_option(&once, "PasswordAuthentication", "no").as_deref(),
+            Ok(&*once)
+        );
     }
 
     #[test]

@@ -85,7 +85,10 @@ mod tests {
 
     #[test]
     fn f045_members_have_one_line_each() {
-        let members = [("10.0.0.1".to_owned(), "one.c one".to_owned()), ("10.0.0.2".to_owned(), "two".to_owned())];
+        let members = [
+            ("10.0.0.1".to_owned(), "one.c one".to_owned()),
+            ("10.0.0.2".to_owned(), "two".to_owned()),
+        ];
         let once = hosts_members("127.0.0.1 localhost\n10.0.0.2 old\n10.0.0.2 older\n", &members);
         assert_eq!(once, "127.0.0.1 localhost\n10.0.0.2\ttwo\n10.0.0.1\tone.c one\n");
         assert_eq!(hosts_members(&once, &members), once);

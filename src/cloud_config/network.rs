@@ -8,8 +8,16 @@ use super::{Finding, Release, schema, sorted};
 const WIFI: [&str; 4] = ["access-points", "regulatory-domain", "wakeonwlan", "auth"];
 
 /// Keys of an access point.
-const ACCESS_POINT: [&str; 8] =
-    ["password", "mode", "bssid", "band", "channel", "hidden", "auth", "networkmanager"];
+const ACCESS_POINT: [&str; 8] = [
+    "password",
+    "mode",
+    "bssid",
+    "band",
+    "channel",
+    "hidden",
+    "auth",
+    "networkmanager",
+];
 
 /// What cloud-init of a version would refuse in a `network-config`; of any current one without a version.
 #[must_use]
@@ -23,7 +31,11 @@ pub fn check_network_config(text: &str, version: Option<&str>) -> Vec<Finding> {
         return Vec::new();
     }
     let Kind::Map(entries) = &document.kind else {
-        return vec![Finding::new(Some(document.mark.line), "", "a network-config is a map of keys")];
+        return vec![Finding::new(
+            Some(document.mark.line),
+            "",
+            "a network-config is a map of keys",
+        )];
     };
     let mut json = schema::json(&document);
     if let Some(inner) = json.get_mut("network")
@@ -32,26 +44,46 @@ pub fn check_network_config(text: &str, version: Option<&str>) -> Vec<Finding> {
         return Vec::new();
     }
     let line = entries.first().map(|(key, _)| key.mark.line);
-    let body = if json.get("network").is_some() { json.get("network") } else { Some(&json) };
+    let body = if json.get("network").is_some() {
+        json.get("network")
+    } else {
+        Some(&json)
+    };
     let number = body.and_then(|body| body.get("version")).and_then(Json::as_u64);
     let mut findings = Vec::new();
     if release.as_ref().is_some_and(|r| !r.at_least(&[0, 7, 9])) {
-        findings.push(Finding::new(line, "", "cloud-init before 0.7.9 reads no network-config"));
+        findings.push(Finding::new(
+            line,
+            "",
+            "cloud-init before 0.7.9 reads no network-config",
+        ));
     }
     let validator = match number {
         Some(1) => schema::network_v1(),
         Some(2) => {
             if release.as_ref().is_some_and(Release::is_old) {
-                findings.push(Finding::new(line, "version", "version 2 came with cloud-init 17.1; write version 1"));
+                findings.push(Finding::new(
+                    line,
+                    "version",
+                    "version 2 came with cloud-init 17.1; write version 1",
+                ));
             }
-            let wifis = if json.get("network").is_some() { json.get_mut("network") } else { Some(&mut json) };
+            let wifis = if json.get("network").is_some() {
+                json.get_mut("network")
+            } else {
+                Some(&mut json)
+            };
             if let Some(body) = wifis {
                 join_wifis(body, &mut findings);
             }
             schema::network_v2()
         }
         _ => {
-            findings.push(Finding::new(line, "version", "the version is missing; it is 1 or 2"));
+            findings.push(Finding::new(
+                line,
+                "version",
+                "the version is missing; it is 1 or 2",
+            ));
             return findings;
         }
     };
@@ -75,7 +107,11 @@ fn join_wifis(body: &mut Json, findings: &mut Vec<Finding>) {
                         for key in point.as_object().into_iter().flat_map(|p| p.keys()) {
                             if !ACCESS_POINT.contains(&key.as_str()) {
                                 let path = format!("wifis.{name}.access-points");
-                                findings.push(Finding::new(None, &path, format!("netplan knows no `{key}` here")));
+                                findings.push(Finding::new(
+                                    None,
+                                    &path,
+                                    format!("netplan knows no `{key}` here"),
+                                ));
                             }
                         }
                     }
@@ -90,7 +126,9 @@ fn join_wifis(body: &mut Json, findings: &mut Vec<Finding>) {
         }
         plain.insert(name, wifi);
     }
-    let ethernets = body.entry("ethernets").or_insert_with(|| Json::Object(serde_json::Map::new()));
+    let ethernets = body
+        .entry("ethernets")
+        .or_insert_with(|| Json::Object(serde_json::Map::new()));
     if let Some(ethernets) = ethernets.as_object_mut() {
         ethernets.extend(plain);
     }

@@ -59,7 +59,11 @@ fn compiled(
 /// What a schema has against a value.
 pub(super) fn check(validator: Option<&Validator>, json: &Json, yaml: &Value) -> Vec<Finding> {
     let Some(validator) = validator else {
-        return vec![Finding::new(None, "", "the schema of cloud-init could not be read")];
+        return vec![Finding::new(
+            None,
+            "",
+            "the schema of cloud-init could not be read",
+        )];
     };
     let mut findings = Vec::new();
     for error in validator.iter_errors(json) {
@@ -101,7 +105,10 @@ fn is_other_kind(error: &ValidationError<'_>, path: &str) -> bool {
 fn at(yaml: &Value, pointer: &str, key: Option<&str>, message: &str) -> Finding {
     let (mut value, mut line) = (yaml, yaml.mark.line);
     let mut shown = String::new();
-    let steps = pointer.split('/').skip(1).map(|s| s.replace("~1", "/").replace("~0", "~"));
+    let steps = pointer
+        .split('/')
+        .skip(1)
+        .map(|s| s.replace("~1", "/").replace("~0", "~"));
     for step in steps.chain(key.map(str::to_owned)) {
         match &value.kind {
             Kind::List(items) => {
@@ -153,10 +160,14 @@ fn scalar(text: &str, plain: bool) -> Json {
     }
     let octal = |digits: &str| i64::from_str_radix(digits, 8).ok();
     let number = match text.strip_prefix('0') {
-        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| (b'0'..=b'7').contains(&b)) => octal(digits),
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|b| (b'0'..=b'7').contains(&b)) => {
+            octal(digits)
+        }
         _ => text.replace('_', "").parse().ok(),
     };
-    if let Some(number) = number.filter(|_| text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+')) {
+    if let Some(number) =
+        number.filter(|_| text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+'))
+    {
         return Json::Number(number.into());
     }
     match text.parse().ok().and_then(serde_json::Number::from_f64) {

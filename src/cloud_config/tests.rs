@@ -32,18 +32,33 @@ fn f060_what_is_right_has_no_finding() {
 
 #[test]
 fn f060_unknown_keys_and_wrong_values_have_their_lines() {
-    let text = "#cloud-config\nhostnam: x\nusers:\n  - name: a\n    shel: /bin/sh\nruncmd: 7\npackages: {a: b}\n";
+    let text =
+        "#cloud-config\nhostnam: x\nusers:\n  - name: a\n    shel: /bin/sh\nruncmd: 7\npackages: {a: b}\n";
     let found = check_user_data(text, None);
     assert_eq!(
         keys(&found),
-        [(Some(2), "hostnam"), (Some(5), "users[0].shel"), (Some(6), "runcmd"), (Some(7), "packages")],
+        [
+            (Some(2), "hostnam"),
+            (Some(5), "users[0].shel"),
+            (Some(6), "runcmd"),
+            (Some(7), "packages")
+        ],
         "{found:?}"
     );
     assert_eq!(keys(&check_user_data("#cloud-config\na: [\n", None)).len(), 1);
-    assert_eq!(keys(&check_user_data("#cloud-config\n- a\n", None)), [(Some(2), "")]);
-    assert_eq!(keys(&check_user_data("# cloud-config\nhostname: x\n", None)), [(Some(1), "")]);
+    assert_eq!(
+        keys(&check_user_data("#cloud-config\n- a\n", None)),
+        [(Some(2), "")]
+    );
+    assert_eq!(
+        keys(&check_user_data("# cloud-config\nhostname: x\n", None)),
+        [(Some(1), "")]
+    );
     let found = check_user_data("#cloud-config\nusers: [{name: a, passwd: 1234567}]\n", None);
-    assert!(!found.is_empty() && !format!("{found:?}").contains("1234567"), "{found:?}");
+    assert!(
+        !found.is_empty() && !format!("{found:?}").contains("1234567"),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -65,21 +80,41 @@ fn p61_misplaced_keys_are_named() {
 fn p47_keys_are_checked_by_version() {
     let text = "#cloud-config\nkeyboard: {layout: gb}\nwrite_files:\n  - path: /a\n    append: true\nusers: [{name: a, hashed_passwd: x}]\n";
     assert_eq!(check_user_data(text, Some("25.2")), []);
-    assert_eq!(keys(&check_user_data(text, Some("20.2"))), [(Some(2), "keyboard")]);
+    assert_eq!(
+        keys(&check_user_data(text, Some("20.2"))),
+        [(Some(2), "keyboard")]
+    );
     assert_eq!(
         keys(&check_user_data(text, Some("0.7.9-2"))),
         [(Some(2), "keyboard"), (Some(5), "write_files[0].append")]
     );
     assert_eq!(
         keys(&check_user_data(text, Some("0.7.6~bzr976-2"))),
-        [(Some(2), "keyboard"), (Some(5), "write_files[0].append"), (Some(6), "users[0].hashed_passwd")]
+        [
+            (Some(2), "keyboard"),
+            (Some(5), "write_files[0].append"),
+            (Some(6), "users[0].hashed_passwd")
+        ]
     );
     let v2 = "version: 2\nethernets: {eth0: {dhcp4: true}}\n";
-    assert_eq!(keys(&check_network_config(v2, Some("0.7.9"))), [(Some(1), "version")]);
+    assert_eq!(
+        keys(&check_network_config(v2, Some("0.7.9"))),
+        [(Some(1), "version")]
+    );
     assert_eq!(keys(&check_network_config(v2, Some("0.7.6"))).len(), 2);
-    assert_eq!(keys(&check_network_config("a: b\n", None)), [(Some(1), "version")]);
-    let found = check_network_config("version: 2\nethernets:\n  eth0:\n    dhcp: true\nwifis: {w: {}}\n", None);
-    assert_eq!(keys(&found), [(None, "wifis.w"), (Some(4), "ethernets.eth0.dhcp")], "{found:?}");
+    assert_eq!(
+        keys(&check_network_config("a: b\n", None)),
+        [(Some(1), "version")]
+    );
+    let found = check_network_config(
+        "version: 2\nethernets:\n  eth0:\n    dhcp: true\nwifis: {w: {}}\n",
+        None,
+    );
+    assert_eq!(
+        keys(&found),
+        [(None, "wifis.w"), (Some(4), "ethernets.eth0.dhcp")],
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -37,7 +37,11 @@ pub fn check_user_data(text: &str, version: Option<&str>) -> Vec<Finding> {
     }
     let mut findings = Vec::new();
     let template = first == "## template: jinja";
-    let header = if template { text.lines().nth(1).unwrap_or_default().trim_end() } else { first };
+    let header = if template {
+        text.lines().nth(1).unwrap_or_default().trim_end()
+    } else {
+        first
+    };
     if header != "#cloud-config" {
         findings.push(Finding::new(
             Some(if template { 2 } else { 1 }),
@@ -59,7 +63,11 @@ pub fn check_user_data(text: &str, version: Option<&str>) -> Vec<Finding> {
         return findings;
     }
     let Kind::Map(entries) = &document.kind else {
-        findings.push(Finding::new(Some(document.mark.line), "", "a cloud-config is a map of keys"));
+        findings.push(Finding::new(
+            Some(document.mark.line),
+            "",
+            "a cloud-config is a map of keys",
+        ));
         return findings;
     };
     misplaced(entries, &mut findings);
@@ -69,7 +77,15 @@ pub fn check_user_data(text: &str, version: Option<&str>) -> Vec<Finding> {
     if let Some(members) = json.as_object_mut() {
         // Not in the schema: a key of Raspberry Pi's that came later, two of the system's own, and what 0.7 called
         // the sources of packages.
-        for key in ["rpi", "datasource", "datasource_list", "apt_sources", "apt_mirror", "apt_proxy", "apt_preserve_sources_list"] {
+        for key in [
+            "rpi",
+            "datasource",
+            "datasource_list",
+            "apt_sources",
+            "apt_mirror",
+            "apt_proxy",
+            "apt_preserve_sources_list",
+        ] {
             members.shift_remove(key);
         }
     }
@@ -97,14 +113,20 @@ fn maps<'v>(key: &str, value: &'v Value) -> Vec<(String, &'v Entries)> {
 }
 
 fn misplaced(entries: &Entries, findings: &mut Vec<Finding>) {
-    for (key, value) in entries.iter().filter(|(key, _)| matches!(key.text.as_str(), "users" | "user")) {
+    for (key, value) in entries
+        .iter()
+        .filter(|(key, _)| matches!(key.text.as_str(), "users" | "user"))
+    {
         for (path, user) in maps(&key.text, value) {
             for (inner, _) in user {
                 if TOP_ONLY.contains(&inner.text.as_str()) {
                     findings.push(Finding::new(
                         Some(inner.mark.line),
                         &format!("{path}.{}", inner.text),
-                        format!("cloud-init does not look for `{0}` under a user; move it to the top level", inner.text),
+                        format!(
+                            "cloud-init does not look for `{0}` under a user; move it to the top level",
+                            inner.text
+                        ),
                     ));
                 }
             }
@@ -112,7 +134,9 @@ fn misplaced(entries: &Entries, findings: &mut Vec<Finding>) {
     }
     for (key, _) in entries {
         let advice = match key.text.as_str() {
-            "enable_ssh" => "cloud-init has no such key and says nothing; enable the unit of the SSH server instead",
+            "enable_ssh" => {
+                "cloud-init has no such key and says nothing; enable the unit of the SSH server instead"
+            }
             "instance-id" | "local-hostname" => "this key belongs into meta-data",
             "network" | "ethernets" | "wifis" => "this key belongs into network-config",
             _ => continue,
@@ -128,20 +152,34 @@ fn by_release(document: &Value, release: Option<&Release>, findings: &mut Vec<Fi
     let mut lists: Vec<(&str, String, &Entries)> = vec![("", String::new(), entries)];
     for (key, value) in entries {
         if matches!(key.text.as_str(), "users" | "user" | "write_files" | "chpasswd") {
-            lists.extend(maps(&key.text, value).into_iter().map(|(path, map)| (key.text.as_str(), path, map)));
+            lists.extend(
+                maps(&key.text, value)
+                    .into_iter()
+                    .map(|(path, map)| (key.text.as_str(), path, map)),
+            );
         }
     }
     for (list, path, map) in lists {
         for (key, _) in map {
             let name = key.text.as_str();
-            let shown = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+            let shown = if path.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{path}.{name}")
+            };
             if findings.iter().any(|f| f.key == shown) {
                 continue;
             }
-            let since = old::SINCE.iter().find(|(l, k, _)| *l == list && *k == name).map(|(_, _, since)| since);
+            let since = old::SINCE
+                .iter()
+                .find(|(l, k, _)| *l == list && *k == name)
+                .map(|(_, _, since)| since);
             let message = match since {
                 Some(since) if !release.at_least(since) => {
-                    format!("this key came with cloud-init {}.{}; the base has {release}", since[0], since[1])
+                    format!(
+                        "this key came with cloud-init {}.{}; the base has {release}",
+                        since[0], since[1]
+                    )
                 }
                 None if release.is_old() && !old::knows(list, name, release.at_least(&[0, 7, 9])) => {
                     format!("cloud-init {release} of the base does not know this key")

@@ -24,7 +24,14 @@ const WALLS: &[(&str, &[&str])] = &[
     (
         "base_os",
         &[
-            "amend", "cloud_config", "spec", "board", "template", "plan", "fs", "values",
+            "amend",
+            "cloud_config",
+            "spec",
+            "board",
+            "template",
+            "plan",
+            "fs",
+            "values",
         ],
     ),
     ("diff", &["disk", "fs", "image", "values"]),
