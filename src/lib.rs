@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | [`values`], [`report`] | small checked values; progress that is told, not drawn |
 //! | [`spec`], [`board`], [`catalog`], [`inputs`], [`template`] | what the user wants, what exists, how it is read |
+//! | [`sets`] | directories of whole clusters, to begin with |
 //! | [`secrets`] | keys, certificates, tokens and hashes of a cluster |
 //! | [`plan`], [`planner`] | what will be done, as data; how that is decided, without touching anything |
 //! | [`fetch`] | downloads, digests, packings, the cache |
@@ -70,6 +71,7 @@ pub mod plan;
 pub mod planner;
 pub mod report;
 pub mod secrets;
+pub mod sets;
 pub mod spec;
 pub mod sys;
 pub mod template;

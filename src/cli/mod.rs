@@ -8,10 +8,12 @@ mod build;
 mod context;
 mod dump;
 mod edit;
+mod init;
 mod look;
 mod memo;
 mod message;
 mod plan;
+mod profiles;
 mod progress;
 mod replan;
 mod store;
@@ -57,6 +59,9 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
     let context = Context::new(&cli.global)?;
     match &cli.command {
         Command::Build(args) => build::build(&context, args),
+        Command::Init(args) => init::init(&context, args),
+        Command::Profiles(args) => profiles::profiles(&context, args),
+        Command::Schema(args) => profiles::schema(args),
         Command::Plan(args) => plan::plan(&context, args),
         Command::Fetch(args) => plan::fetch(&context, args),
         Command::Edit(args) => edit::edit(&context, args),

@@ -31,7 +31,7 @@ pub enum Remember {
 }
 
 /// A cluster of one node for a first try, used when there is no cluster file and its node is asked for by name.
-const FIRST_TRY: &str = "cluster: {name: first}\nnodes: [{name: one, profile: minimal}]\n";
+pub(super) const FIRST_TRY: &str = "cluster: {name: first}\nnodes: [{name: one, profile: minimal}]\n";
 
 /// Reads the cluster file and plans the nodes that were asked for, in the order of the command line; all when
 /// `names` is empty.
@@ -81,7 +81,7 @@ pub fn plan_nodes(
 
 /// Looks up the secrets that the nodes need, in `secrets.yaml` beside the cluster file. What is not there is made;
 /// a command that promises to write nothing forgets it again.
-fn add_secrets(
+pub(super) fn add_secrets(
     context: &Context,
     cluster: &ClusterSpec,
     inputs: &mut Inputs,

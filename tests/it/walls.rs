@@ -11,6 +11,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("amend", &["values"]),
     ("spec", &["board", "plan", "secrets", "template", "values"]),
     ("board", &["values"]),
+    ("sets", &["spec"]),
     ("plan", &["values"]),
     ("catalog", &["values"]),
     ("sys", &["values"]),
