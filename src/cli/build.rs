@@ -79,6 +79,9 @@ pub fn write(
     target: &Path,
 ) -> Result<(Output, Emitted), Failure> {
     let output = Output::create(target)?;
+    if !finished.applied.secrets.is_empty() {
+        output.keep_private()?;
+    }
     let emitted = emit(
         &Request {
             overlay: &finished.image.overlay,
@@ -94,7 +97,16 @@ pub fn write(
 
 /// `ceil-img build`
 pub fn build(context: &Context, args: &args::Build) -> Result<Outcome, Failure> {
-    for node in plan_nodes(context, &args.cluster, &args.nodes, Remember::Yes)? {
+    let planned = plan_nodes(context, &args.cluster, &args.nodes, Remember::Yes)?;
+    for (name, text) in &planned.kubeconfigs {
+        let file = if *name == planned.cluster {
+            "kubeconfig".to_owned()
+        } else {
+            format!("kubeconfig-{name}")
+        };
+        Output::private(&args.out.join(file), text.reveal().as_bytes())?.finish()?;
+    }
+    for node in planned.plans {
         build_node(context, args, &node)
             .map_err(|e| e.while_doing(format!("node `{}` was not built", node.node)))?;
     }

@@ -8,7 +8,9 @@ mod build;
 mod context;
 mod dump;
 mod edit;
+mod export;
 mod init;
+mod lint;
 mod look;
 mod memo;
 mod message;
@@ -63,6 +65,9 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Profiles(args) => profiles::profiles(&context, args),
         Command::Schema(args) => profiles::schema(args),
         Command::Plan(args) => plan::plan(&context, args),
+        Command::Export(args) => export::export(&context, args),
+        Command::Secrets(args) => export::secrets(&context, args),
+        Command::Lint(args) => lint::lint(&context, args),
         Command::Fetch(args) => plan::fetch(&context, args),
         Command::Edit(args) => edit::edit(&context, args),
         Command::Images => store::images(&context),
