@@ -21,6 +21,7 @@
 //! | [`fetch`] | downloads, digests, packings, the cache |
 //! | [`disk`], [`fs`], [`image`] | block access and the overlay; tables; ext4 and FAT in place |
 //! | [`base_os`], [`amend`], [`edit`] | what a base is and how it takes its identity; texts; edits carried out |
+//! | [`cloud_config`] | what is wrong with the seed files of cloud-init |
 //! | [`bmap`], [`emit`], [`diff`], [`dump`] | block maps, outputs that appear complete, what differs between two images, every byte explained |
 //! | [`demo`], [`sys`] | a small base made on the spot; what the system does for files |
 //! | [`cli`] | everything, and nothing names it |
@@ -62,6 +63,7 @@ pub mod bmap;
 pub mod board;
 pub mod catalog;
 pub mod cli;
+pub mod cloud_config;
 pub mod demo;
 pub mod diff;
 pub mod disk;

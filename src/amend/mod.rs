@@ -3,15 +3,19 @@
 //!
 //! This room knows the formats of small texts. It must not know images, files or who asks.
 
+mod accounts;
+mod assign;
 mod config_txt;
 mod fstab;
 mod hosts;
 mod kernel_args;
 mod os_release;
 
+pub use accounts::{Account, Accounts, Placed};
+pub use assign::{assign, locale_gen, sshd_option};
 pub use config_txt::config_txt;
 pub use fstab::{FstabEntry, fstab, parse_fstab};
-pub use hosts::hosts_loopback;
+pub use hosts::{hosts_loopback, hosts_members};
 pub use kernel_args::{kernel_args, kernel_words};
 pub use os_release::parse_os_release;
 
