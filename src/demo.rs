@@ -54,7 +54,9 @@ const CONFIG_TXT: &str = "# Demo base: the settings that matter to ceil-img, as 
     dtparam=audio=on\ncamera_auto_detect=1\ndisplay_auto_detect=1\nauto_initramfs=1\narm_64bit=1\n\n[cm4]\notg_mode=1\n\n\
     [all]\n";
 const DPKG_STATUS: &str = "Package: cloud-init\nStatus: install ok installed\nArchitecture: all\n\
-    Version: 25.2-1~bpo13+1+rpt20\nDescription: entry of the demo base\n\n";
+    Version: 25.2-1~bpo13+1+rpt20\nDescription: entry of the demo base\n\n\
+    Package: systemd\nStatus: install ok installed\nArchitecture: arm64\nVersion: 257.9-1~deb13u1\n\
+    Description: entry of the demo base\n\n";
 const CLOUD_CFG: &str =
     "datasource_list: [NoCloud, None]\ndatasource:\n  NoCloud:\n    seedfrom: file:///boot/firmware\n";
 const STOCK: &str = "# Nothing is set here in the demo base.\n";
@@ -214,6 +216,7 @@ fn fill_root(root: &mut dyn Volume) -> Result<(), FsError> {
         ("/usr/lib/os-release", OS_RELEASE.as_bytes(), 0o644),
         ("/usr/bin/dash", &ELF_AARCH64, 0o755),
         ("/usr/bin/dpkg", &ELF_AARCH64, 0o755),
+        ("/usr/lib/systemd/systemd", &ELF_AARCH64, 0o755),
         ("/usr/bin/cloud-init", b"#!/bin/sh\nexit 1\n", 0o755),
         ("/var/lib/dpkg/status", DPKG_STATUS.as_bytes(), 0o644),
     ] {
