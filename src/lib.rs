@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | [`values`], [`report`] | small checked values; progress that is told, not drawn |
 //! | [`spec`], [`board`], [`catalog`], [`inputs`], [`template`] | what the user wants, what exists, how it is read |
+//! | [`sets`] | directories of whole clusters, to begin with |
 //! | [`addon`] | headers of add-ons, and rules over a list of them |
 //! | [`secrets`] | keys, certificates, tokens and hashes of a cluster |
 //! | [`flavour`] | what k3s and kubeadm need on a node: files, units and values, and which versions fit together |
@@ -80,6 +81,7 @@ pub mod plan;
 pub mod planner;
 pub mod report;
 pub mod secrets;
+pub mod sets;
 pub mod spec;
 pub mod sys;
 pub mod template;

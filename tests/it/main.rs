@@ -42,5 +42,6 @@ mod random_edits;
 mod rig;
 mod second_editor;
 mod secrets;
+mod sets;
 mod support;
 mod walls;

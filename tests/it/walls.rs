@@ -12,6 +12,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("amend", &["values"]),
     ("spec", &["board", "plan", "secrets", "template", "values"]),
     ("board", &["values"]),
+    ("sets", &["spec"]),
     ("cloud_config", &["spec", "values"]),
     ("plan", &["values"]),
     ("catalog", &["values"]),
