@@ -59,6 +59,8 @@ const DPKG_STATUS: &str = "Package: cloud-init\nStatus: install ok installed\nAr
     Description: entry of the demo base\n\n";
 const CLOUD_CFG: &str =
     "datasource_list: [NoCloud, None]\ndatasource:\n  NoCloud:\n    seedfrom: file:///boot/firmware\n";
+const SSH_SERVICE: &str = "[Unit]\nDescription=SSH server\n\n[Service]\nExecStart=/usr/sbin/sshd -D\n\n\
+    [Install]\nWantedBy=multi-user.target\nAlias=sshd.service\n";
 const STOCK: &str = "# Nothing is set here in the demo base.\n";
 
 /// The start of an ELF file for AArch64 (System V ABI, `e_machine` 183), enough to tell the architecture.
@@ -170,6 +172,7 @@ fn fill_root(root: &mut dyn Volume) -> Result<(), FsError> {
         ("/usr/bin", 0o755),
         ("/usr/lib", 0o755),
         ("/usr/lib/systemd", 0o755),
+        ("/usr/lib/systemd/system", 0o755),
         ("/usr/local", 0o755),
         ("/usr/local/bin", 0o755),
         ("/usr/sbin", 0o755),
@@ -217,6 +220,11 @@ fn fill_root(root: &mut dyn Volume) -> Result<(), FsError> {
         ("/usr/bin/dash", &ELF_AARCH64, 0o755),
         ("/usr/bin/dpkg", &ELF_AARCH64, 0o755),
         ("/usr/lib/systemd/systemd", &ELF_AARCH64, 0o755),
+        (
+            "/usr/lib/systemd/system/ssh.service",
+            SSH_SERVICE.as_bytes(),
+            0o644,
+        ),
         ("/usr/bin/cloud-init", b"#!/bin/sh\nexit 1\n", 0o755),
         ("/var/lib/dpkg/status", DPKG_STATUS.as_bytes(), 0o644),
     ] {
