@@ -51,6 +51,7 @@
 )]
 
 pub mod amend;
+pub mod artifacts;
 pub mod base_os;
 pub mod bmap;
 pub mod board;

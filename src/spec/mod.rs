@@ -58,7 +58,7 @@ pub use schema::{cluster_schema, profile_schema};
 pub use secrets::{parse_secrets, with_secrets};
 pub use sections::{Distribution, KubernetesSpec, RegistriesSpec, SecretKind, WifiSpec};
 pub use settings::{
-    Architecture, DiskSettings, FirewallSettings, InterfaceSettings, KubeletSettings, Purpose, Role,
+    DiskSettings, FirewallSettings, InterfaceSettings, KubeletSettings, Purpose, Role,
     Settings, SshSettings, SwapSettings, UserSettings,
 };
 pub use time::{TimeError, parse_time};

@@ -13,6 +13,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("board", &["values"]),
     ("plan", &["values"]),
     ("catalog", &["values"]),
+    ("artifacts", &["catalog", "values"]),
     ("sys", &["values"]),
     ("disk", &["values"]),
     ("template", &["values"]),
