@@ -11,8 +11,12 @@
 //! | --- | --- |
 //! | [`values`], [`report`] | small checked values; progress that is told, not drawn |
 //! | [`spec`], [`board`], [`catalog`], [`inputs`], [`template`] | what the user wants, what exists, how it is read |
+//! | [`addon`] | headers of add-ons, and rules over a list of them |
 //! | [`secrets`] | keys, certificates, tokens and hashes of a cluster |
+//! | [`flavour`] | what k3s and kubeadm need on a node: files, units and values, and which versions fit together |
 //! | [`plan`], [`planner`] | what will be done, as data; how that is decided, without touching anything |
+//! | [`lint`] | what is wrong or unwise in a cluster, before anything is built |
+//! | [`export`] | the cluster in the words of other programs |
 //! | [`fetch`] | downloads, digests, packings, the cache |
 //! | [`disk`], [`fs`], [`image`] | block access and the overlay; tables; ext4 and FAT in place |
 //! | [`base_os`], [`amend`], [`edit`] | what a base is and how it takes its identity; texts; edits carried out |
@@ -50,6 +54,7 @@
     )
 )]
 
+pub mod addon;
 pub mod amend;
 pub mod artifacts;
 pub mod base_os;
@@ -63,10 +68,13 @@ pub mod disk;
 pub mod dump;
 pub mod edit;
 pub mod emit;
+pub mod export;
 pub mod fetch;
+pub mod flavour;
 pub mod fs;
 pub mod image;
 pub mod inputs;
+pub mod lint;
 pub mod plan;
 pub mod planner;
 pub mod report;

@@ -83,6 +83,12 @@ pub enum Command {
     Build(Build),
     /// Show what `build` would do, without doing it.
     Plan(PlanArgs),
+    /// Find what is wrong or unwise in a cluster file; exit code 1 for errors.
+    Lint(Lint),
+    /// Print the cluster for other programs: ssh, Ansible, Terraform, routers.
+    Export(Export),
+    /// Check or change the secrets of the cluster; no value is ever printed.
+    Secrets(Secrets),
     /// Download and verify the bases of nodes, or one base by name or URL.
     Fetch(Fetch),
     /// List the base images of the catalog.
@@ -137,12 +143,126 @@ pub struct Build {
 /// `plan`
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// The node.
-    #[arg(value_name = "NODE")]
-    pub node: String,
+    /// The nodes.
+    #[arg(value_name = "NODE", required_unless_present = "all", conflicts_with = "all")]
+    pub nodes: Vec<String>,
+
+    /// Every node of the cluster, with a table of all before the plans.
+    #[arg(long)]
+    pub all: bool,
+
+    /// Say what differs from the images that were built last, by their manifests; exit code 2 when something does.
+    #[arg(long)]
+    pub diff: bool,
+
+    /// With `--diff`, the directory of the images.
+    #[arg(long, value_name = "DIR", default_value = "out", requires = "diff")]
+    pub out: PathBuf,
 
     #[command(flatten)]
     pub cluster: ClusterArgs,
+}
+
+/// `export`
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The cluster file.
+    #[arg(long, value_name = "FILE", default_value = "cluster.yaml", global = true)]
+    pub file: PathBuf,
+
+    /// What to print.
+    #[command(subcommand)]
+    pub what: ExportWhat,
+}
+
+/// What `export` prints.
+#[derive(Debug, Subcommand)]
+pub enum ExportWhat {
+    /// Host keys for `~/.ssh/known_hosts`, so that the first login is checked, too.
+    KnownHosts,
+    /// Hosts for `~/.ssh/config`.
+    SshConfig {
+        /// The file with the host keys.
+        #[arg(long, value_name = "FILE")]
+        known_hosts: Option<PathBuf>,
+    },
+    /// Lines for a hosts file.
+    Hosts,
+    /// An inventory for Ansible.
+    Inventory,
+    /// Variables for Terraform, as JSON.
+    Tfvars {
+        /// The kubeconfig of the cluster.
+        #[arg(long, value_name = "FILE")]
+        kubeconfig: Option<PathBuf>,
+    },
+    /// Reservations of addresses for a router.
+    Reservations {
+        /// Whose form they have.
+        #[arg(long, value_enum, default_value = "dnsmasq")]
+        format: ReservationFormat,
+    },
+}
+
+/// Forms of reservations.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum ReservationFormat {
+    /// Lines of dnsmasq.
+    Dnsmasq,
+    /// Blocks of ISC dhcpd.
+    Isc,
+    /// Commands of EdgeOS.
+    Edgeos,
+    /// Comma-separated values.
+    Csv,
+}
+
+impl From<ReservationFormat> for crate::export::Router {
+    fn from(format: ReservationFormat) -> Self {
+        match format {
+            ReservationFormat::Dnsmasq => Self::Dnsmasq,
+            ReservationFormat::Isc => Self::Isc,
+            ReservationFormat::Edgeos => Self::EdgeOs,
+            ReservationFormat::Csv => Self::Csv,
+        }
+    }
+}
+
+/// `secrets`
+#[derive(Debug, Args)]
+pub struct Secrets {
+    /// The cluster file.
+    #[arg(long, value_name = "FILE", default_value = "cluster.yaml", global = true)]
+    pub file: PathBuf,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub action: SecretsAction,
+}
+
+/// What `secrets` does.
+#[derive(Debug, Subcommand)]
+pub enum SecretsAction {
+    /// List the secrets that the cluster needs, and whether each is there and well-formed.
+    Check,
+    /// Make a new value for a secret.
+    Rotate {
+        /// Its name.
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+/// `lint`
+#[derive(Debug, Args)]
+pub struct Lint {
+    /// The cluster file.
+    #[arg(long, value_name = "FILE", default_value = "cluster.yaml")]
+    pub file: PathBuf,
+
+    /// Exit code 1 for warnings, too.
+    #[arg(long)]
+    pub deny_warnings: bool,
 }
 
 /// `fetch`

@@ -79,6 +79,9 @@ pub fn write(
     target: &Path,
 ) -> Result<(Output, Emitted), Failure> {
     let output = Output::create(target)?;
+    if !finished.applied.secrets.is_empty() {
+        output.keep_private()?;
+    }
     let emitted = emit(
         &Request {
             overlay: &finished.image.overlay,
@@ -94,7 +97,16 @@ pub fn write(
 
 /// `ceil-img build`
 pub fn build(context: &Context, args: &args::Build) -> Result<Outcome, Failure> {
-    for node in plan_nodes(context, &args.cluster, &args.nodes, Remember::Yes)? {
+    let planned = plan_nodes(context, &args.cluster, &args.nodes, Remember::Yes)?;
+    for (name, text) in &planned.kubeconfigs {
+        let file = if *name == planned.cluster {
+            "kubeconfig".to_owned()
+        } else {
+            format!("kubeconfig-{name}")
+        };
+        Output::private(&args.out.join(file), text.reveal().as_bytes())?.finish()?;
+    }
+    for node in planned.plans {
         build_node(context, args, &node)
             .map_err(|e| e.while_doing(format!("node `{}` was not built", node.node)))?;
     }
@@ -103,23 +115,7 @@ pub fn build(context: &Context, args: &args::Build) -> Result<Outcome, Failure> 
 
 fn build_node(context: &Context, args: &args::Build, node: &NodePlan) -> Result<(), Failure> {
     let base = context.base(&node.base)?;
-    let finished = finish(
-        context,
-        &base,
-        &node.node,
-        node.reserve.0,
-        node.epoch,
-        |image, facts| {
-            // A node needs both volumes: without them it would keep the name of the base.
-            image.volume(VolumeName::Boot)?;
-            image.volume(VolumeName::Root)?;
-            let resolved = planner::resolve(node, facts)?;
-            for text in &resolved.notes {
-                context.note(text);
-            }
-            Ok(resolved.edits)
-        },
-    )?;
+    let finished = finish_node(context, &base, node, &|text| context.note(text))?;
     let format = args.format.unwrap_or(node.output);
     let stem = args.out.join(&node.node);
     let with = |ending: &str| {
@@ -166,6 +162,32 @@ fn build_node(context: &Context, args: &args::Build, node: &NodePlan) -> Result<
         verify::built(context, &image_path, &finished.image.overlay, &manifest)?;
     }
     built(context, node, &manifest, Some(&image_path), &manifest_path)
+}
+
+/// Makes the image of a node in memory.
+pub fn finish_node(
+    context: &Context,
+    base: &Base,
+    node: &NodePlan,
+    note: &dyn Fn(&str),
+) -> Result<Finished, Failure> {
+    finish(
+        context,
+        base,
+        &node.node,
+        node.reserve.0,
+        node.epoch,
+        |image, facts| {
+            // A node needs both volumes: without them it would keep the name of the base.
+            image.volume(VolumeName::Boot)?;
+            image.volume(VolumeName::Root)?;
+            let resolved = planner::resolve(node, facts)?;
+            for text in &resolved.notes {
+                note(text);
+            }
+            Ok(resolved.edits)
+        },
+    )
 }
 
 fn remove_if_there(path: &Path) -> Result<(), Failure> {
@@ -219,7 +241,8 @@ pub fn kernel_command_line(image: &Image, facts: Option<&BaseFacts>) -> Result<O
     Ok(Some(show(&text).trim_end().to_owned()))
 }
 
-fn manifest(node: &NodePlan, base: &Base, finished: &Finished) -> Result<Manifest, Failure> {
+/// What went into the image of a node, and what became of it, before it is written.
+pub fn manifest(node: &NodePlan, base: &Base, finished: &Finished) -> Result<Manifest, Failure> {
     let image = &finished.image;
     let command_line = kernel_command_line(image, finished.facts.as_ref())?;
     Ok(Manifest {
@@ -267,11 +290,14 @@ pub fn changes(image: &Image, applied: &Applied) -> Result<Vec<ChangedPath>, Fai
                 owner: None,
                 size: None,
                 digest: None,
+                secret: false,
                 target: None,
             });
             continue;
         };
+        let secret = applied.secrets.contains(&(*name, path.clone()));
         let digest = match (stat.kind, touch) {
+            _ if secret => None,
             (NodeKind::File, Touch::Present(Some(digest))) => Some(digest.clone()),
             (NodeKind::File, _) => Some(diff::digest(volume, path)?),
             _ => None,
@@ -281,8 +307,9 @@ pub fn changes(image: &Image, applied: &Applied) -> Result<Vec<ChangedPath>, Fai
             kind: stat.kind.to_string(),
             mode: Some(format!("{:04o}", stat.mode)),
             owner: Some(format!("{}:{}", stat.uid, stat.gid)),
-            size: (stat.kind == NodeKind::File).then_some(stat.size),
+            size: (stat.kind == NodeKind::File && !secret).then_some(stat.size),
             digest,
+            secret,
             target: match stat.kind {
                 NodeKind::Symlink => Some(show(&volume.read_link(path)?)),
                 _ => None,

@@ -11,6 +11,8 @@ pub enum Outcome {
     Done,
     /// Exit code 1 without an error message: images differ, a check found something.
     Different,
+    /// Exit code 2 without an error message: a plan is another than the one that was built.
+    WouldChange,
 }
 
 /// An error on its way to the user, with a way out where one is known.

@@ -8,11 +8,14 @@ mod build;
 mod context;
 mod dump;
 mod edit;
+mod export;
+mod lint;
 mod look;
 mod memo;
 mod message;
 mod plan;
 mod progress;
+mod replan;
 mod store;
 mod verify;
 
@@ -33,6 +36,7 @@ pub fn main() -> ExitCode {
     match run(&cli) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Different) => ExitCode::FAILURE,
+        Ok(Outcome::WouldChange) => ExitCode::from(2),
         Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             if json {
@@ -56,6 +60,9 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
     match &cli.command {
         Command::Build(args) => build::build(&context, args),
         Command::Plan(args) => plan::plan(&context, args),
+        Command::Export(args) => export::export(&context, args),
+        Command::Secrets(args) => export::secrets(&context, args),
+        Command::Lint(args) => lint::lint(&context, args),
         Command::Fetch(args) => plan::fetch(&context, args),
         Command::Edit(args) => edit::edit(&context, args),
         Command::Images => store::images(&context),

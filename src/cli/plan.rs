@@ -9,6 +9,7 @@ use super::build::kernel_command_line;
 use super::context::{Context, facts, places};
 use super::memo::Memo;
 use super::message::{self, Failure, Outcome};
+use super::replan;
 use crate::amend;
 use crate::base_os::BaseFacts;
 use crate::disk::BlockIo;
@@ -17,6 +18,7 @@ use crate::image::Image;
 use crate::inputs::{self, Reading, Resolver, SecretFile};
 use crate::plan::{BaseRef, Edit, NodePlan, Op};
 use crate::planner;
+use crate::secrets::Secret;
 use crate::spec::{ClusterSpec, Inputs, NodeSpec, nearest, parse_base, parse_cluster};
 use crate::values::{ByteSize, ImagePath, VolumeName};
 
@@ -32,6 +34,17 @@ pub enum Remember {
 /// A cluster of one node for a first try, used when there is no cluster file and its node is asked for by name.
 const FIRST_TRY: &str = "cluster: {name: first}\nnodes: [{name: one, profile: minimal}]\n";
 
+/// Plans, and what is made for the workstation.
+#[derive(Debug)]
+pub struct Planned {
+    /// The nodes that were asked for.
+    pub plans: Vec<NodePlan>,
+    /// Name and kubeconfig of each cluster of the file.
+    pub kubeconfigs: Vec<(String, Secret)>,
+    /// Name of the file's own cluster.
+    pub cluster: String,
+}
+
 /// Reads the cluster file and plans the nodes that were asked for, in the order of the command line; all when
 /// `names` is empty.
 pub fn plan_nodes(
@@ -39,7 +52,7 @@ pub fn plan_nodes(
     args: &args::ClusterArgs,
     names: &[String],
     remember: Remember,
-) -> Result<Vec<NodePlan>, Failure> {
+) -> Result<Planned, Failure> {
     let default_file = args.file == Path::new("cluster.yaml");
     let cluster = if default_file && !args.file.exists() && names == ["one"] {
         context
@@ -72,10 +85,27 @@ pub fn plan_nodes(
     }
     let mut inputs = read?;
     add_secrets(context, &cluster, &mut inputs, remember)?;
-    nodes
+    let plans = nodes
         .iter()
         .map(|node| Ok(planner::plan_node(&cluster, node, &inputs, base.as_ref(), epoch)?))
-        .collect()
+        .collect::<Result<_, Failure>>()?;
+    let kubeconfigs = planner::kubeconfigs(&cluster, &inputs)?;
+    Ok(Planned {
+        plans,
+        kubeconfigs,
+        cluster: cluster.name.to_string(),
+    })
+}
+
+/// The cluster file with the settings of all its nodes, and nothing else read.
+pub fn read_settings(context: &Context, file: &Path) -> Result<(ClusterSpec, Inputs), Failure> {
+    let cluster = inputs::read_cluster(file)?;
+    let reading = Reading {
+        memo: &inputs::NoMemo,
+        reporter: &*context.reporter,
+    };
+    let inputs = inputs::read_inputs(&cluster, &[], reading)?;
+    Ok((cluster, inputs))
 }
 
 /// Looks up the secrets that the nodes need, in `secrets.yaml` beside the cluster file. What is not there is made;
@@ -191,8 +221,14 @@ fn preview(
 
 /// `ceil-img plan`
 pub fn plan(context: &Context, args: &args::PlanArgs) -> Result<Outcome, Failure> {
-    let names = [args.node.clone()];
-    for node in &plan_nodes(context, &args.cluster, &names, Remember::No)? {
+    let nodes = plan_nodes(context, &args.cluster, &args.nodes, Remember::No)?.plans;
+    if args.diff {
+        return replan::differences(context, &nodes, &args.out);
+    }
+    if args.all {
+        replan::table(context, &nodes)?;
+    }
+    for node in &nodes {
         // A base that is already here is looked at; nothing is fetched or written for a plan.
         let image = context.image_at_hand(&node.base)?;
         let facts = match &image {
@@ -243,7 +279,7 @@ pub fn fetch(context: &Context, args: &args::Fetch) -> Result<Outcome, Failure> 
         (Some(base), true, false) => vec![base],
         _ => {
             let mut bases: Vec<BaseRef> = Vec::new();
-            for node in plan_nodes(context, &args.cluster, &args.nodes, Remember::Yes)? {
+            for node in plan_nodes(context, &args.cluster, &args.nodes, Remember::No)?.plans {
                 if bases.iter().all(|b| b.place != node.base.place) {
                     bases.push(node.base.clone());
                 }

@@ -1,6 +1,6 @@
 //! Carrying an edit list out on an open image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 
@@ -35,6 +35,8 @@ pub type OpenContent<'a> = &'a dyn Fn(&Content) -> io::Result<Arc<dyn Source>>;
 pub struct Applied {
     /// Every name that an edit made, changed or removed, with the digest of its content where the plan knew it.
     pub touched: BTreeMap<(VolumeName, Vec<u8>), Touch>,
+    /// Files that got a secret; nothing is told about their content.
+    pub secrets: BTreeSet<(VolumeName, Vec<u8>)>,
     /// Bytes by which the root partition grew.
     pub grown: u64,
 }
@@ -247,6 +249,9 @@ impl Step<'_, '_> {
                 self.parents(&target, to)?;
                 let now = time(self.epoch);
                 self.with(&source, "rename", from, |v, path| v.rename(path, &target.1, now))?;
+                if self.applied.secrets.remove(&source) {
+                    self.applied.secrets.insert(target.clone());
+                }
                 self.applied.touched.insert(source, Touch::Removed);
                 self.touch(&target, None);
                 Ok(())
@@ -256,6 +261,7 @@ impl Step<'_, '_> {
                 let source = self.content(at, content)?;
                 let attrs = self.attrs(&Attributes::default());
                 self.with(&place, "append to", at, |v, path| v.append(path, &source, &attrs))?;
+                self.keep_secret(&place, content);
                 self.touch(&place, None);
                 Ok(())
             }
@@ -308,6 +314,12 @@ impl Step<'_, '_> {
         }
     }
 
+    fn keep_secret(&mut self, place: &(VolumeName, Vec<u8>), content: &Content) {
+        if content.is_secret() {
+            self.applied.secrets.insert(place.clone());
+        }
+    }
+
     fn put(
         &mut self,
         at: &ImagePath,
@@ -327,6 +339,7 @@ impl Step<'_, '_> {
             }
             v.put_file(path, &source, sparse, &attrs)
         })?;
+        self.keep_secret(&place, content);
         self.xattrs(&place, at, xattrs)?;
         self.touch(&place, Some(content.digest().hex()));
         Ok(())

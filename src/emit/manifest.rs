@@ -42,6 +42,9 @@ pub struct ChangedPath {
     /// SHA-256 of the content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// It holds a secret: size and digest are not told.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub secret: bool,
     /// Target of a symlink.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::EmitError;
@@ -80,6 +80,27 @@ impl Output {
         let output = Self::create(target)?;
         io::Write::write_all(&mut output.file(), bytes).map_err(|e| output.error(e))?;
         Ok(output)
+    }
+
+    /// As [`Output::with_bytes`], for a file that holds a secret.
+    ///
+    /// # Errors
+    /// As [`Output::create`].
+    pub fn private(target: &Path, bytes: &[u8]) -> Result<Self, EmitError> {
+        let output = Self::create(target)?;
+        output.keep_private()?;
+        io::Write::write_all(&mut output.file(), bytes).map_err(|e| output.error(e))?;
+        Ok(output)
+    }
+
+    /// Lets nobody but its owner read the file; called before anything is written to it.
+    ///
+    /// # Errors
+    /// The mode cannot be set.
+    pub fn keep_private(&self) -> Result<(), EmitError> {
+        self.file()
+            .set_permissions(fs::Permissions::from_mode(0o600))
+            .map_err(|e| self.error(e))
     }
 
     /// The file to write to.

@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use include_dir::{Dir, DirEntry, include_dir};
-
 use super::profiles::BUILT_IN as PROFILES;
 use super::{InputError, OWNERS_FILE, Reading, hash, read_text, tree};
 use crate::plan::{Content, Origin};
 use crate::spec::{At, OwnerRules, Text, Tree, TreeEntry, TreeKind, list_words, nearest, parse_owners};
 
-static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/overlays");
+/// Something in a built-in overlay.
+enum BuiltIn {
+    Dir,
+    File { bytes: &'static [u8], executable: bool },
+}
+
+/// The folder `overlays` of the sources, by path, parents before children.
+static BUILT_IN: &[(&str, BuiltIn)] = &include!(concat!(env!("OUT_DIR"), "/overlays.rs"));
 
 /// Ending of templates; the file in the image has the name without it.
 const TEMPLATE: &str = ".j2";
@@ -28,14 +33,19 @@ pub(super) fn read(folder: &Path, name: &At<String>, reading: Reading<'_>) -> Re
             if source.kind() == io::ErrorKind::NotFound && path == dir => {}
         Err(e) => return Err(e),
     }
-    match BUILT_IN.get_dir(&name.value) {
-        Some(dir) => compiled(dir, &name.value),
-        None => Err(unknown(
-            name,
-            "overlay",
-            BUILT_IN.dirs().filter_map(|d| d.path().to_str()).collect(),
-        )),
+    let prefix = format!("{}/", name.value);
+    let entries: Vec<(&str, &BuiltIn)> = BUILT_IN
+        .iter()
+        .filter_map(|(path, entry)| Some((path.strip_prefix(&prefix)?, entry)))
+        .collect();
+    if entries.is_empty() {
+        let known = BUILT_IN
+            .iter()
+            .filter(|(path, entry)| !path.contains('/') && matches!(entry, BuiltIn::Dir))
+            .map(|(path, _)| *path);
+        return Err(unknown(name, "overlay", known.collect()));
     }
+    compiled(&name.value, &entries)
 }
 
 /// Reads the manifest of an add-on: `addons/NAME.yaml` or `addons/NAME.yaml.j2` beside the cluster file, else a
@@ -147,49 +157,36 @@ fn image_name(path: &str, template: bool) -> String {
     path.strip_suffix(end).unwrap_or(path).to_owned()
 }
 
-/// A built-in overlay. The binary keeps no modes: `.ceil-owners` says what is a program.
-fn compiled(root: &Dir<'_>, name: &str) -> Result<Tree, InputError> {
+fn compiled(name: &str, entries: &[(&str, &BuiltIn)]) -> Result<Tree, InputError> {
     let mut out = Tree::default();
-    let mut pending: Vec<&DirEntry<'_>> = root.entries().iter().collect();
-    while let Some(entry) = pending.pop() {
-        let path = entry.path().strip_prefix(name).unwrap_or(entry.path());
-        let path = path.to_str().unwrap_or_default();
-        match entry {
-            DirEntry::Dir(dir) => {
-                pending.extend(dir.entries());
-                out.entries.push(TreeEntry {
-                    path: path.to_owned(),
-                    kind: TreeKind::Dir,
-                });
+    for (path, entry) in entries {
+        let place = format!("<built-in>/overlays/{name}/{path}");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (path, kind) = match entry {
+            BuiltIn::Dir => ((*path).to_owned(), TreeKind::Dir),
+            BuiltIn::File { bytes, .. } if *path == OWNERS_FILE => {
+                out.owners = parse_owners(&place, &text(bytes))?;
+                continue;
             }
-            DirEntry::File(file) => {
-                let place = format!("<built-in>/overlays/{name}/{path}");
-                let text = || file.contents_utf8().unwrap_or_default().to_owned();
-                if path == OWNERS_FILE {
-                    out.owners = parse_owners(&place, &text())?;
-                    continue;
-                }
-                let template = path.ends_with(TEMPLATE);
-                let kind = if template {
-                    TreeKind::Template {
-                        source: Text {
-                            file: place,
-                            text: text(),
-                        },
-                        executable: false,
-                    }
-                } else {
-                    TreeKind::File {
-                        content: Content::inline(file.contents()),
-                        executable: false,
-                    }
-                };
-                out.entries.push(TreeEntry {
-                    path: image_name(path, template),
-                    kind,
-                });
-            }
-        }
+            BuiltIn::File { bytes, executable } if path.ends_with(TEMPLATE) => (
+                image_name(path, true),
+                TreeKind::Template {
+                    source: Text {
+                        file: place,
+                        text: text(bytes),
+                    },
+                    executable: *executable,
+                },
+            ),
+            BuiltIn::File { bytes, executable } => (
+                (*path).to_owned(),
+                TreeKind::File {
+                    content: Content::inline(bytes),
+                    executable: *executable,
+                },
+            ),
+        };
+        out.entries.push(TreeEntry { path, kind });
     }
     out.entries
         .sort_by(|a, b| a.path.as_bytes().cmp(b.path.as_bytes()));

@@ -4,6 +4,7 @@
 //! read files, open images or use the network.
 
 mod conflicts;
+mod kubernetes;
 mod overlays;
 mod secrets;
 mod variables;
@@ -24,7 +25,9 @@ use crate::spec::{ClusterSpec, EditSpec, Inputs, NodeSpec, OwnerRules, Payload, 
 use crate::template::{self, TemplateError};
 use crate::values::{ImagePath, Mode, Owner, Timestamp, VolumeName};
 
+pub use kubernetes::{kubeconfigs, version as kubernetes_version};
 pub use secrets::needed as needed_secrets;
+pub use view::{Port, View, all as views};
 
 /// Why there is no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -145,14 +148,31 @@ pub fn plan_node(
             profile: node.profile.clone(),
         })?
         .clone();
+    let mut variables = variables::of(cluster, &views, view, epoch);
+    variables["wireguard"] = secrets::tunnel(cluster, inputs, &views)?;
     let names = Names {
-        variables: variables::of(cluster, &views, view, epoch),
+        variables,
         secrets: secrets::of_node(cluster, inputs, view),
     };
     let own = plan_with(&resolved.edits, inputs, &names)?;
+    let kubernetes = kubernetes::files(cluster, inputs, &views, view)?;
     let mut edits = overlays::edits(&resolved.settings, inputs, &names, &own)?;
+    let mut wishes = wishes::of(cluster, inputs, &views, view)?;
+    if let Some(files) = kubernetes {
+        let origin = Origin {
+            file: "<kubernetes>".to_owned(),
+            line: 0,
+        };
+        let made = files.edits(&origin).map_err(|e| PlanError::BadPath {
+            origin,
+            why: e.to_string(),
+        })?;
+        // What the node puts itself is left to it.
+        edits.extend(made.into_iter().filter(|edit| !overlays::made_by(&own, &edit.op)));
+        wishes::add_kernel(&mut wishes, &files);
+    }
+    edits.extend(kubernetes::addons(cluster, inputs, &views, view, &names)?);
     edits.extend(own);
-    let wishes = wishes::of(cluster, inputs, &views, view)?;
     let domain = cluster.domain.clone();
     let address = view.port().address.clone();
     let digest = plan_digest(&DigestParts {

@@ -73,6 +73,14 @@ pub(super) fn edits(
         .collect())
 }
 
+/// Whether one of `own` makes what `op` makes.
+pub(super) fn made_by(own: &[Edit], op: &Op) -> bool {
+    match op {
+        Op::Put { at, .. } | Op::Symlink { at, .. } => own.iter().any(|edit| makes(&edit.op, at)),
+        _ => false,
+    }
+}
+
 fn makes(op: &Op, at: &ImagePath) -> bool {
     match op {
         Op::Put { at: own, .. } | Op::Symlink { at: own, .. } | Op::Hardlink { at: own, .. } => {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::secrets::{Kind, Secret};
+use serde_json::{Value, json};
+
+use crate::secrets::{Kind, Secret, WireGuardKey};
 use crate::spec::{ClusterSpec, Inputs};
 
 use super::PlanError;
@@ -29,11 +31,72 @@ pub fn needed(cluster: &ClusterSpec, inputs: &Inputs) -> Result<BTreeMap<String,
                 needed.insert(psk_name(name, wifi), Kind::Given);
             }
         }
+        for client in clients(&view) {
+            needed.insert(format!("wireguard.{client}"), Kind::WireGuard);
+        }
+        if has_tunnel(&view) {
+            needed.insert(TUNNEL.to_owned(), Kind::WireGuard);
+        }
+        for (name, kind) in super::kubernetes::secrets(cluster, &view) {
+            needed.insert(own_name(cluster, &view, name), kind);
+        }
         for (name, kind) in &settings.secrets {
             needed.insert(own_name(cluster, &view, name), kind.value.into());
         }
     }
     Ok(needed)
+}
+
+/// Name of the router's key for its tunnel.
+const TUNNEL: &str = "wireguard.router";
+
+/// Whether the node ends the tunnels of VPN clients.
+fn has_tunnel(view: &View<'_>) -> bool {
+    view.resolved
+        .settings
+        .overlays
+        .iter()
+        .any(|o| o.value == "wireguard")
+}
+
+/// Names of VPN clients, as `services: {wireguard: {clients: [...]}}` has them.
+fn clients(view: &View<'_>) -> Vec<String> {
+    let service = view.resolved.settings.services.get("wireguard");
+    let list = service
+        .and_then(|s| s.value.get("clients"))
+        .and_then(|c| c.as_array());
+    list.into_iter()
+        .flatten()
+        .filter_map(|name| name.as_str().map(str::to_owned))
+        .collect()
+}
+
+/// What templates see as `wireguard`: public keys and addresses of both ends. Null where there is no tunnel.
+pub(super) fn tunnel(cluster: &ClusterSpec, inputs: &Inputs, views: &[View<'_>]) -> Result<Value, PlanError> {
+    let Some(router) = views.iter().find(|v| has_tunnel(v)) else {
+        return Ok(Value::Null);
+    };
+    let public = |name: &str| -> Result<String, PlanError> {
+        let secret = inputs.secrets.get(name).ok_or_else(|| PlanError::NotRead {
+            origin: router.spec.origin.clone(),
+            what: format!("secret {name}"),
+        })?;
+        let key = WireGuardKey::from_base64(name, secret).map_err(|e| PlanError::Unsupported {
+            origin: router.spec.origin.clone(),
+            why: e.to_string(),
+        })?;
+        Ok(key.public())
+    };
+    let vpn = cluster.network.vpn.as_ref().map(|n| n.value);
+    let mut out = Vec::new();
+    for (n, name) in (2..).zip(clients(router)) {
+        let address = vpn.and_then(|net| net.nth(n)).ok_or_else(|| PlanError::Unsupported {
+            origin: router.spec.origin.clone(),
+            why: format!("there is no address for the VPN client `{name}`; give `network: {{vpn: …}}` with room for all"),
+        })?;
+        out.push(json!({"name": name, "public": public(&format!("wireguard.{name}"))?, "address": address}));
+    }
+    Ok(json!({"server_public": public(TUNNEL)?, "clients": out}))
 }
 
 /// Name of a node's host key.
@@ -60,6 +123,11 @@ pub(super) fn own_name(cluster: &ClusterSpec, view: &View<'_>, name: &str) -> St
 /// What templates of a node see as `secret`: its own secrets, `_` for `-` and `.` in their names.
 pub(super) fn of_node(cluster: &ClusterSpec, inputs: &Inputs, view: &View<'_>) -> BTreeMap<String, Secret> {
     let mut bag = BTreeMap::new();
+    if has_tunnel(view)
+        && let Some(key) = inputs.secrets.get(TUNNEL)
+    {
+        bag.insert("wireguard_router".to_owned(), key.clone());
+    }
     for name in view.resolved.settings.secrets.keys() {
         if let Some(value) = inputs.secrets.get(&own_name(cluster, view, name)) {
             bag.insert(name.replace(['-', '.'], "_"), value.clone());

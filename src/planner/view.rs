@@ -13,29 +13,41 @@ const INTERFACE: &str = "eth0";
 
 /// One interface, with everything decided.
 #[derive(Debug, Clone)]
-pub(super) struct Port {
+pub struct Port {
+    /// Its name in the running system.
     pub name: String,
+    /// What it is for.
     pub purpose: Purpose,
+    /// How it gets its address.
     pub address: Address,
+    /// Its Ethernet address, where that is known.
     pub mac: Option<MacAddr>,
+    /// Name of the WiFi it joins, and where that is said.
     pub wifi: Option<(String, Origin)>,
+    /// Whether the boot goes on without it.
     pub optional: bool,
+    /// Whether the radio saves power.
     pub power_save: bool,
 }
 
 /// A node with its settings.
 #[derive(Debug, Clone)]
-pub(super) struct View<'a> {
+pub struct View<'a> {
+    /// The entry of the cluster file.
     pub spec: &'a NodeSpec,
+    /// Its settings with everything merged.
     pub resolved: &'a Resolved,
     /// Name of the cluster it belongs to.
     pub cluster: String,
+    /// Its interfaces, one at least.
     pub ports: Vec<Port>,
     /// Index of the interface that carries the cluster's traffic.
     pub main: usize,
 }
 
 impl View<'_> {
+    /// What it is for; a helper when nothing is said.
+    #[must_use]
     pub fn role(&self) -> Role {
         self.resolved
             .settings
@@ -44,10 +56,14 @@ impl View<'_> {
             .map_or(Role::Helper, |r| r.value)
     }
 
+    /// The interface that carries the cluster's traffic.
+    #[must_use]
     pub fn port(&self) -> &Port {
         &self.ports[self.main]
     }
 
+    /// Its address there, when it is fixed.
+    #[must_use]
     pub fn fixed(&self) -> Option<&StaticAddress> {
         match &self.port().address {
             Address::Static(fixed) => Some(fixed),
@@ -55,15 +71,20 @@ impl View<'_> {
         }
     }
 
+    /// The same without its prefix.
+    #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         self.fixed().map(|f| f.ip)
     }
 
+    /// The first interface for a purpose.
+    #[must_use]
     pub fn of(&self, purpose: Purpose) -> Option<&Port> {
         self.ports.iter().find(|p| p.purpose == purpose)
     }
 
     /// The line of the hosts file that names it.
+    #[must_use]
     pub fn host(&self, domain: Option<&Hostname>) -> Option<Host> {
         let ip = self.ip()?;
         let hostname = &self.spec.hostname;
@@ -83,7 +104,7 @@ impl View<'_> {
 ///
 /// # Errors
 /// [`PlanError`]: inputs without a node, an address that is none.
-pub(super) fn all<'a>(cluster: &'a ClusterSpec, inputs: &'a Inputs) -> Result<Vec<View<'a>>, PlanError> {
+pub fn all<'a>(cluster: &'a ClusterSpec, inputs: &'a Inputs) -> Result<Vec<View<'a>>, PlanError> {
     cluster
         .nodes
         .iter()

@@ -1,5 +1,6 @@
 //! From settings to what the base is asked for.
 
+use crate::flavour::NodeFiles;
 use crate::plan::{
     Content, HostKeyFiles, Interface, Origin, PasswordHashes, Ssh, Swap, Unit, UnitState, User, Wifi, Wishes,
 };
@@ -80,6 +81,25 @@ pub(super) fn of(
         units,
         legacy,
     })
+}
+
+/// Adds what the flavour of Kubernetes wants of kernel and units; what the node's settings say themselves counts.
+pub(super) fn add_kernel(wishes: &mut Wishes, files: &NodeFiles) {
+    for module in &files.modules {
+        if !wishes.modules.iter().any(|m| m == module) {
+            wishes.modules.push((*module).to_owned());
+        }
+    }
+    for (key, value) in &files.sysctls {
+        if !wishes.sysctls.iter().any(|(k, _)| k == key) {
+            wishes.sysctls.push(((*key).to_owned(), (*value).to_owned()));
+        }
+    }
+    for unit in &files.units {
+        if !wishes.units.iter().any(|u| u.name == unit.name) {
+            wishes.units.push(unit.clone());
+        }
+    }
 }
 
 fn wrong(origin: &Origin, why: impl Into<String>) -> PlanError {

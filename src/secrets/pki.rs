@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use p256::SecretKey;
 use p256::ecdsa::{DerSignature, SigningKey};
 use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding};
 use sha2::{Digest as _, Sha256};
@@ -77,6 +78,16 @@ impl KeyPair {
     #[must_use]
     pub fn to_pem(&self) -> Secret {
         let pem = self.0.to_pkcs8_pem(LineEnding::LF);
+        Secret::new(pem.as_ref().map_or("", |pem| pem.as_str()))
+    }
+
+    /// SEC 1 in PEM (`-----BEGIN EC PRIVATE KEY-----`, RFC 5915), as `openssl ecparam -genkey` writes it.
+    ///
+    /// Kubernetes takes the key that checks service account tokens in this form only: its reader of public keys
+    /// understands PKCS #8 for RSA, but not for elliptic curves (client-go, `util/keyutil/key.go`).
+    #[must_use]
+    pub fn to_sec1_pem(&self) -> Secret {
+        let pem = SecretKey::from(&self.0).to_sec1_pem(LineEnding::LF);
         Secret::new(pem.as_ref().map_or("", |pem| pem.as_str()))
     }
 
@@ -272,6 +283,12 @@ impl Authority {
     #[must_use]
     pub fn key_pem(&self) -> Secret {
         self.key.to_pem()
+    }
+
+    /// The key in PEM, in the form of [`KeyPair::to_sec1_pem`].
+    #[must_use]
+    pub fn key_sec1_pem(&self) -> Secret {
+        self.key.to_sec1_pem()
     }
 }
 

@@ -75,7 +75,12 @@ pub fn render_with(
         used: Arc::clone(&used),
     });
     let names = minijinja::Value::from_serialize(variables);
-    let all = minijinja::context! { secret => bag, ..names };
+    // Variables that bring a `secret` of their own keep it.
+    let all = if secrets.is_empty() {
+        names
+    } else {
+        minijinja::context! { secret => bag, ..names }
+    };
     let text = env
         .template_from_named_str(name, source)
         .and_then(|template| template.render(all))

@@ -83,6 +83,46 @@ fn yaml_of_the_readme_is_right() {
         .run();
 }
 
+/// The cluster file and the profile of docs/cluster.md plan, lint and build as they stand.
+#[test]
+fn yaml_of_the_cluster_page_is_right() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cluster.md");
+    let text = fs::read_to_string(path).unwrap();
+    let blocks: Vec<&str> = text
+        .split("```yaml\n")
+        .skip(1)
+        .map(|block| block.split("```").next().unwrap())
+        .collect();
+    let [cluster, profile] = blocks[..] else {
+        panic!(
+            "docs/cluster.md has {} YAML examples; this test knows two",
+            blocks.len()
+        );
+    };
+    let ran = Test::new()
+        .cluster(cluster)
+        .profile("worker", profile)
+        .file(
+            "admin.pub",
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample admin\n",
+        )
+        .file(
+            "overlays/motd/etc/motd.j2",
+            "{{ node.fqdn }}: {{ secret.door_code }}\n",
+        )
+        .args(["lint", "--deny-warnings"])
+        .run();
+    let ran = ran
+        .again()
+        .args(["build", "one", "node-4", "--base", "demo", "--verify"])
+        .run();
+    assert!(ran.path("out/kubeconfig").exists());
+    ran.again()
+        .args(["ls", "out/node-4.img", "root:/etc/motd"])
+        .stdout_has("-0600")
+        .run();
+}
+
 /// The lines of `sh` and `console` blocks that call the program, without prompt and comment.
 fn examples(text: &str) -> Vec<String> {
     let mut inside = false;

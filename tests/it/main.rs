@@ -11,6 +11,7 @@
     missing_docs
 )]
 
+mod addons;
 mod bad_base;
 mod bad_edits;
 mod bad_host;
@@ -23,12 +24,18 @@ mod dirty;
 mod docs;
 mod dump;
 mod emission;
+mod export;
 mod families;
 mod fat;
+mod flavour;
 mod host_faults;
 mod io_faults;
 mod killed;
+mod kubernetes;
+mod lint;
 mod look;
+mod model;
+mod overlays;
 mod pipeline;
 mod plan;
 mod random_edits;

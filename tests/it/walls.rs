@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const WALLS: &[(&str, &[&str])] = &[
     ("values", &[]),
     ("report", &[]),
+    ("addon", &["spec"]),
     ("amend", &["values"]),
     ("spec", &["board", "plan", "secrets", "template", "values"]),
     ("board", &["values"]),
@@ -18,6 +19,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("disk", &["values"]),
     ("template", &["values"]),
     ("secrets", &["values"]),
+    ("flavour", &["plan", "secrets", "values"]),
     ("bmap", &["disk", "values"]),
     ("fs", &["disk", "values"]),
     ("image", &["disk", "fs", "values"]),
@@ -31,9 +33,11 @@ const WALLS: &[(&str, &[&str])] = &[
     (
         "planner",
         &[
-            "spec", "plan", "secrets", "template", "base_os", "board", "values",
+            "flavour", "spec", "plan", "secrets", "template", "base_os", "board", "values",
         ],
     ),
+    ("export", &["spec", "plan", "planner", "secrets"]),
+    ("lint", &["spec", "plan", "planner", "board", "values"]),
     (
         "inputs",
         &["spec", "plan", "secrets", "template", "report", "values"],

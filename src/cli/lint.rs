@@ -1,0 +1,36 @@
+//! `lint`: what is wrong or unwise in a cluster, from its files alone.
+
+use serde_json::json;
+
+use super::args;
+use super::context::Context;
+use super::message::{self, Failure, Outcome};
+use super::plan::read_settings;
+use crate::lint::{Severity, lint as find};
+use crate::planner;
+
+/// `ceil-img lint`
+pub fn lint(context: &Context, args: &args::Lint) -> Result<Outcome, Failure> {
+    let (cluster, inputs) = read_settings(context, &args.file)?;
+    let views = planner::views(&cluster, &inputs)?;
+    let findings = find(&cluster, &views);
+    for finding in &findings {
+        if context.json {
+            message::json(&json!({
+                "event": "finding", "id": finding.id, "severity": finding.severity, "file": finding.origin.file,
+                "line": finding.origin.line, "message": finding.message, "remedy": finding.remedy,
+            }))?;
+        } else {
+            message::line(&finding.to_string())?;
+        }
+    }
+    let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
+    if findings.is_empty() {
+        context.note(&format!("{} nodes, nothing found", views.len()));
+    }
+    Ok(if errors > 0 || (args.deny_warnings && !findings.is_empty()) {
+        Outcome::Different
+    } else {
+        Outcome::Done
+    })
+}

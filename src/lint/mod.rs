@@ -1,0 +1,139 @@
+//! What is wrong or unwise in a cluster, decided from its files alone: addresses, names, boards, roles, trust.
+//!
+//! This room knows the settings of all nodes. It must not know files, images or the network. A finding has the number
+//! of the pitfall, feature or gate that it is about, a sentence, its place, and a remedy.
+
+mod addresses;
+mod names;
+mod nodes;
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::plan::Origin;
+use crate::planner::View;
+use crate::spec::ClusterSpec;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// It will not work.
+    Error,
+    /// It works, until it does not.
+    Warning,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        })
+    }
+}
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Number of the pitfall, feature or gate, such as `P16`.
+    pub id: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where it is.
+    pub origin: Origin,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub remedy: String,
+}
+
+impl fmt::Display for Finding {
+    /// `cluster.yaml:3: warning P13: … (remedy: …)`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} {}: {} (remedy: {})",
+            self.origin, self.severity, self.id, self.message, self.remedy
+        )
+    }
+}
+
+/// Collects findings.
+struct Found(Vec<Finding>);
+
+impl Found {
+    fn add(
+        &mut self,
+        id: &'static str,
+        severity: Severity,
+        origin: &Origin,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.0.push(Finding {
+            id,
+            severity,
+            origin: origin.clone(),
+            message: message.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    fn error(
+        &mut self,
+        id: &'static str,
+        origin: &Origin,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.add(id, Severity::Error, origin, message, remedy);
+    }
+
+    fn warning(
+        &mut self,
+        id: &'static str,
+        origin: &Origin,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.add(id, Severity::Warning, origin, message, remedy);
+    }
+}
+
+/// All findings, errors first, then by place. What a node's settings `accept` is left out where it is about that node;
+/// what all nodes accept is left out altogether.
+#[must_use]
+pub fn lint(cluster: &ClusterSpec, views: &[View<'_>]) -> Vec<Finding> {
+    let mut found = Found(Vec::new());
+    names::check(cluster, views, &mut found);
+    addresses::check(cluster, views, &mut found);
+    nodes::check(cluster, views, &mut found);
+    let accepted = |finding: &Finding| {
+        let accepts = |view: &View<'_>| view.resolved.settings.accept.iter().any(|id| id == finding.id);
+        let mut about = views
+            .iter()
+            .filter(|v| v.spec.origin == finding.origin)
+            .peekable();
+        if about.peek().is_some() {
+            about.all(accepts)
+        } else {
+            !views.is_empty() && views.iter().all(accepts)
+        }
+    };
+    let mut all: Vec<Finding> = found.0.into_iter().filter(|f| !accepted(f)).collect();
+    all.sort_by(|a, b| {
+        (a.severity, &a.origin, a.id, &a.message).cmp(&(b.severity, &b.origin, b.id, &b.message))
+    });
+    all.dedup();
+    all
+}
+
+/// The file itself, where a finding has no better place.
+fn file(cluster: &ClusterSpec) -> Origin {
+    Origin {
+        file: cluster.file.clone(),
+        line: 0,
+    }
+}

@@ -1,0 +1,332 @@
+//! Boards, roles, Kubernetes, services of single nodes and of each cluster as a whole.
+
+use std::collections::BTreeMap;
+
+use crate::board::Cpu;
+use crate::plan::BasePlace;
+use crate::planner::View;
+use crate::spec::{Architecture, ClusterSpec, Distribution, Role, SwapSettings};
+
+use super::{Found, Severity, file};
+
+/// Memory in MiB that kubeadm's preflight wants of a control plane, and that a loaded k3s server was measured to take
+/// (G6).
+const CONTROL_PLANE_MIB: u32 = 1700;
+
+pub(super) fn check(cluster: &ClusterSpec, views: &[View<'_>], found: &mut Found) {
+    for view in views {
+        board(cluster, view, found);
+        ports(cluster, view, found);
+        wishes(view, found);
+        trust(view, found);
+    }
+    if let Some(kubernetes) = &cluster.kubernetes
+        && kubernetes.distribution.value != Distribution::None
+    {
+        let mut clusters: BTreeMap<&str, Vec<&View<'_>>> = BTreeMap::new();
+        for view in views {
+            clusters.entry(&view.cluster).or_default().push(view);
+        }
+        for (name, members) in clusters {
+            quorum(cluster, name, &members, found);
+        }
+        token(cluster, found);
+    }
+}
+
+fn board(cluster: &ClusterSpec, view: &View<'_>, found: &mut Found) {
+    let settings = &view.resolved.settings;
+    let Some(board) = &settings.board else {
+        return;
+    };
+    let model = board.model;
+    if !board.exists() {
+        found.warning(
+            "P59",
+            &board.origin,
+            format!(
+                "a {} was never made with {} MiB of memory",
+                model.title,
+                board.memory()
+            ),
+            format!("sizes are {:?} MiB", model.memory),
+        );
+    }
+    if let Some(arch) = &settings.arch {
+        let runs = match arch.value {
+            Architecture::Arm64 => model.cpu == Cpu::Armv8,
+            Architecture::Armhf => matches!(model.cpu, Cpu::Armv6 | Cpu::Armv7 | Cpu::Armv8),
+            Architecture::Amd64 => model.cpu == Cpu::Amd64,
+        };
+        if !runs {
+            found.error(
+                "F010",
+                &arch.origin,
+                format!("a {} does not run {} systems", model.title, arch.word()),
+                "choose another base and `arch`, or another board",
+            );
+        }
+        if model.cpu == Cpu::Armv6 && view.role().in_cluster() {
+            found.error(
+                "G1",
+                &board.origin,
+                format!(
+                    "Kubernetes does not run on the ARMv6 processor of a {}",
+                    model.title
+                ),
+                "use a board with ARMv7 or ARMv8",
+            );
+        }
+    }
+    let trimmed = cluster.kubernetes.as_ref().is_some_and(|k| !k.disable.is_empty());
+    if view.role() == Role::Server && board.memory() < CONTROL_PLANE_MIB && !trimmed {
+        found.warning(
+            "P42",
+            &board.origin,
+            format!(
+                "`{}` runs a control plane on {} MiB; a loaded one takes {CONTROL_PLANE_MIB} MiB and starves below",
+                view.spec.name,
+                board.memory()
+            ),
+            "use a board with 2 GiB, or leave parts out: `kubernetes: {disable: [traefik, servicelb, metrics-server]}` and `swap: {zram: …}`",
+        );
+    }
+    for port in &view.ports {
+        if port.wifi.is_some() && !model.wifi {
+            found.error(
+                "F091",
+                &view.spec.origin,
+                format!(
+                    "`{}` joins a WiFi, and a {} has none",
+                    view.spec.name, model.title
+                ),
+                "use its wired interface, or another board",
+            );
+        }
+        if port.name.starts_with("eth") && !model.ethernet {
+            found.error(
+                "F140",
+                &view.spec.origin,
+                format!(
+                    "`{}` has `{}`, and a {} has no wired interface",
+                    view.spec.name, port.name, model.title
+                ),
+                "use its WiFi, or another board",
+            );
+        }
+    }
+}
+
+/// Two programs that want one port (P54).
+fn ports(cluster: &ClusterSpec, view: &View<'_>, found: &mut Found) {
+    let settings = &view.resolved.settings;
+    let registry = settings.services.contains_key("registry");
+    let embedded = settings.services.contains_key("embedded-mirror")
+        || settings.kubelet.args.contains_key("embedded-registry");
+    let private_5001 = cluster
+        .registries
+        .private
+        .as_ref()
+        .is_some_and(|p| p.value.ends_with(":5001"));
+    if view.role().in_cluster() && embedded && (registry || private_5001) {
+        found.error(
+            "P54",
+            &view.spec.origin,
+            format!(
+                "the mirror that k3s has built in and the private registry both want 5001/tcp on `{}`",
+                view.spec.name
+            ),
+            "give the private registry another port, or do without the built-in mirror",
+        );
+    }
+    if view.role() == Role::Server && settings.services.contains_key("ingress-entry") {
+        found.error(
+            "P54",
+            &view.spec.origin,
+            format!(
+                "`{}` is a server, and its ingress controller already has ports 80 and 443",
+                view.spec.name
+            ),
+            "put the entry on the router",
+        );
+    }
+}
+
+fn wishes(view: &View<'_>, found: &mut Found) {
+    let settings = &view.resolved.settings;
+    let origin = &view.spec.origin;
+    if view.role().in_cluster() && settings.swap.is_none() {
+        found.warning(
+            "P10",
+            origin,
+            format!("node `{}` does not say what becomes of swap; some bases have it on, and a kubelet refuses it", view.spec.name),
+            "set `swap: off`, `swap: limited` or `swap: {zram: 512MiB}`",
+        );
+    }
+    if let Some(board) = &settings.board
+        && settings.services.contains_key("gluster")
+        && board.memory() <= 1024
+        && settings
+            .swap
+            .as_ref()
+            .is_some_and(|s| s.value == SwapSettings::Off)
+    {
+        found.warning(
+            "P11",
+            origin,
+            format!("`{}` stores Gluster bricks with 1 GiB of memory and no swap, and will wait for its disk most of the time", view.spec.name),
+            "set `swap: limited` or `swap: {zram: 512MiB}`",
+        );
+    }
+    for (key, value) in &settings.labels {
+        let (prefix, name) = key.split_once('/').map_or(("", key.as_str()), |(p, n)| (p, n));
+        let word = |text: &str| {
+            text.len() <= 63
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+                && text.bytes().next().is_none_or(|b| b.is_ascii_alphanumeric())
+                && text.bytes().next_back().is_none_or(|b| b.is_ascii_alphanumeric())
+        };
+        if name.is_empty() || !word(name) || !word(&value.value) {
+            found.error(
+                "F120",
+                &value.origin,
+                format!("`{key}: {}` is no label of Kubernetes", value.value),
+                "name and value are up to 63 letters, digits, `-`, `_` and `.`",
+            );
+        }
+        // The API refuses these from a kubelet (NodeRestriction).
+        let own = ["node.kubernetes.io", "kubelet.kubernetes.io"];
+        let reserved =
+            prefix == "kubernetes.io" || prefix.ends_with(".kubernetes.io") || prefix.ends_with(".k8s.io");
+        if reserved
+            && !own
+                .iter()
+                .any(|p| prefix == *p || prefix.ends_with(&format!(".{p}")))
+        {
+            found.error(
+                "F120",
+                &value.origin,
+                format!("a node may not give itself the label `{key}`, so it would not register"),
+                "use a prefix of your own, or one of node.kubernetes.io",
+            );
+        }
+    }
+    for taint in &settings.taints {
+        let effect = taint.value.rsplit_once(':').map(|(_, effect)| effect);
+        if !effect.is_some_and(|e| ["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&e)) {
+            found.error(
+                "F121",
+                &taint.origin,
+                format!("`{}` is no taint", taint.value),
+                "write `key=value:NoSchedule`, `…:PreferNoSchedule` or `…:NoExecute`",
+            );
+        }
+    }
+    for (name, disk) in &settings.disks {
+        let ways = [&disk.id, &disk.uuid, &disk.label]
+            .iter()
+            .filter(|w| w.is_some())
+            .count();
+        if ways + usize::from(disk.file.is_some()) != 1 {
+            found.error(
+                "F088",
+                &disk.origin,
+                format!("the disk `{name}` is named in {ways} ways"),
+                "give one of `id`, `uuid`, `label` and `file`; names such as /dev/sda change with the order of plugging (P33)",
+            );
+        }
+        if disk
+            .id
+            .as_ref()
+            .is_some_and(|id| id.starts_with("/dev/sd") || id.starts_with("sd"))
+        {
+            found.error(
+                "P33",
+                &disk.origin,
+                format!("the disk `{name}` is named by its place in the order of plugging"),
+                "give its name below /dev/disk/by-id",
+            );
+        }
+    }
+}
+
+/// Inputs that may be others tomorrow (P31).
+fn trust(view: &View<'_>, found: &mut Found) {
+    let Some(base) = &view.resolved.base else {
+        return;
+    };
+    let pinned = base.sha256.is_some() || base.sha512.is_some() || base.raw_sha256.is_some();
+    if let BasePlace::Url(url) = &base.place
+        && !pinned
+        && base.checksum_url.is_none()
+    {
+        found.warning(
+            "P31",
+            &base.origin,
+            format!("the base {url} has no digest, so it may be another tomorrow"),
+            "give `sha256`, or `checksum_url`, or keep `ceil.lock` with the cluster file",
+        );
+    }
+}
+
+/// Servers and agents of one cluster.
+fn quorum(cluster: &ClusterSpec, name: &str, members: &[&View<'_>], found: &mut Found) {
+    let of = |role: Role| members.iter().filter(|v| v.role() == role).count();
+    let (servers, agents) = (of(Role::Server), of(Role::Agent));
+    let origin = file(cluster);
+    if servers == 0 && agents > 0 {
+        found.error(
+            "F104",
+            &origin,
+            format!("the cluster `{name}` has {agents} agents and no server"),
+            "give one node `role: server`",
+        );
+    }
+    if servers > 1 && servers % 2 == 0 {
+        found.add(
+            "F100",
+            Severity::Warning,
+            &origin,
+            format!(
+                "the cluster `{name}` has {servers} servers: etcd then bears no more failures than with {}",
+                servers - 1
+            ),
+            "use one, three or five servers",
+        );
+    }
+    let told = cluster.kubernetes.as_ref().is_some_and(|k| k.endpoint.is_some());
+    if servers > 1 && !told {
+        found.warning(
+            "F111",
+            &origin,
+            format!("the cluster `{name}` has {servers} servers, and agents know the first alone"),
+            "give `kubernetes: {endpoint: …}` with a name or address that moves with the servers",
+        );
+    }
+}
+
+fn token(cluster: &ClusterSpec, found: &mut Found) {
+    let Some(kubernetes) = &cluster.kubernetes else {
+        return;
+    };
+    if kubernetes.distribution.value != Distribution::Kubeadm {
+        return;
+    }
+    match &kubernetes.token_ttl {
+        None => found.warning(
+            "P23",
+            &kubernetes.distribution.origin,
+            "the bootstrap token of kubeadm lives a day unless told otherwise: a card that waits in a drawer cannot join",
+            "give `kubernetes: {token-ttl: 8760h}`",
+        ),
+        Some(ttl) if ["0", "0s"].contains(&ttl.value.as_str()) => found.warning(
+            "P23",
+            &ttl.origin,
+            "the bootstrap token never expires, so whoever finds an old card can join",
+            "give it a life, such as `8760h`",
+        ),
+        Some(_) => {}
+    }
+}

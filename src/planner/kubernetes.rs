@@ -1,0 +1,379 @@
+//! Kubernetes on a node: from the cluster file to the inputs of its flavour, and back to edits.
+
+use crate::flavour::pki::{K3sPki, KubeadmPki, Secrets, wanted};
+use crate::flavour::{
+    self, Cluster, Cni, Endpoint, Flavour, FlavourError, Kubelet, KubernetesVersion, Node, NodeFiles,
+    Registries, SwapUse, TokenTtl, kubeadm,
+};
+use crate::plan::{Attributes, Content, Edit, Op, Origin};
+use crate::secrets::{Kind, Secret};
+use crate::spec::{At, ClusterSpec, Distribution, Inputs, KubernetesSpec, Role, SwapSettings};
+use crate::values::{ImagePath, Mode, Owner};
+
+use super::secrets::own_name;
+use super::variables::{API_PORT, endpoint};
+use super::view::View;
+use super::{Names, PlanError};
+
+/// The newest releases with a pinned digest in the catalog of artifacts.
+const K3S: &str = "v1.36.4+k3s1";
+const KUBERNETES: &str = "v1.36.4";
+/// Networks when the address plan has none: the defaults of k3s.
+const PODS: &str = "10.42.0.0/16";
+const SERVICES: &str = "10.43.0.0/16";
+const DNS_DOMAIN: &str = "cluster.local";
+/// A year: a card may lie in a drawer.
+const TOKEN_TTL: &str = "8760h";
+/// Seconds that kubeadm waits; boards need minutes.
+const PATIENCE: u32 = 1200;
+/// Where k3s looks for manifests of its first server, and where ours wait on kubeadm's.
+const K3S_MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
+const OWN_MANIFESTS: &str = "/etc/ceil/manifests";
+
+/// The flavour of a cluster file, if it has Kubernetes.
+fn flavour_of(cluster: &ClusterSpec) -> Option<(&KubernetesSpec, Flavour)> {
+    let kubernetes = cluster.kubernetes.as_ref()?;
+    match kubernetes.distribution.value {
+        Distribution::K3s => Some((kubernetes, Flavour::K3s)),
+        Distribution::Kubeadm => Some((kubernetes, Flavour::Kubeadm)),
+        Distribution::None => None,
+    }
+}
+
+/// Names, without the cluster's, and kinds of the secrets of Kubernetes that a node makes needed.
+pub(super) fn secrets(cluster: &ClusterSpec, view: &View<'_>) -> Vec<(&'static str, Kind)> {
+    match flavour_of(cluster) {
+        Some((_, flavour)) if view.role().in_cluster() => {
+            wanted(flavour).iter().map(|w| (w.name, w.kind)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The version that a cluster gets.
+///
+/// # Errors
+/// [`PlanError::Unsupported`]: the text is no version.
+pub fn version(cluster: &ClusterSpec) -> Result<Option<KubernetesVersion>, PlanError> {
+    let Some((kubernetes, flavour)) = flavour_of(cluster) else {
+        return Ok(None);
+    };
+    let (text, origin) = match &kubernetes.version {
+        Some(at) => (at.value.as_str(), &at.origin),
+        None if flavour == Flavour::K3s => (K3S, &kubernetes.distribution.origin),
+        None => (KUBERNETES, &kubernetes.distribution.origin),
+    };
+    text.parse()
+        .map(Some)
+        .map_err(|e: flavour::VersionError| wrong(origin, e.to_string()))
+}
+
+fn wrong(origin: &Origin, why: impl Into<String>) -> PlanError {
+    PlanError::Unsupported {
+        origin: origin.clone(),
+        why: why.into(),
+    }
+}
+
+/// The values of a cluster's secrets under the names that the flavour knows; of a worker only those that it may have.
+fn values(cluster: &ClusterSpec, inputs: &Inputs, view: &View<'_>, flavour: Flavour) -> Secrets {
+    wanted(flavour)
+        .iter()
+        .filter_map(|w| {
+            let value = inputs.secrets.get(&own_name(cluster, view, w.name))?;
+            Some((w.name.to_owned(), value.clone()))
+        })
+        .collect()
+}
+
+/// What all nodes of the view's cluster share.
+fn shared(
+    cluster: &ClusterSpec,
+    peers: &[&View<'_>],
+    view: &View<'_>,
+) -> Result<Option<(Cluster, Flavour)>, PlanError> {
+    let (Some((kubernetes, flavour)), Some(version)) = (flavour_of(cluster), version(cluster)?) else {
+        return Ok(None);
+    };
+    let Some(host) = endpoint(cluster, peers) else {
+        return Err(wrong(
+            &view.spec.origin,
+            format!(
+                "the cluster `{}` has no server, so node `{}` has nobody to join; give one node `role: server`",
+                view.cluster, view.spec.name
+            ),
+        ));
+    };
+    let servers: Vec<&&View<'_>> = peers.iter().filter(|v| v.role() == Role::Server).collect();
+    let mut sans: Vec<String> = Vec::new();
+    for server in &servers {
+        sans.extend(server.ip().map(|ip| ip.to_string()));
+        sans.push(server.spec.hostname.to_string());
+        sans.push(super::variables::full_name(cluster, server));
+    }
+    sans.push(host.clone());
+    sans.sort_unstable();
+    sans.dedup();
+    let first = servers.first().map(|server| Endpoint {
+        host: server.ip().map_or_else(
+            || super::variables::full_name(cluster, server),
+            |ip| ip.to_string(),
+        ),
+        port: API_PORT,
+    });
+    let at = |at: &Option<At<String>>| at.as_ref().map(|a| a.value.clone());
+    let network = &cluster.network;
+    Ok(Some((
+        Cluster {
+            name: view.cluster.clone(),
+            version,
+            endpoint: Endpoint { host, port: API_PORT },
+            first_server: first,
+            servers: servers.len(),
+            sans,
+            pods: network
+                .pods
+                .as_ref()
+                .map_or_else(|| PODS.to_owned(), |n| n.to_string()),
+            services: network
+                .services
+                .as_ref()
+                .map_or_else(|| SERVICES.to_owned(), |n| n.to_string()),
+            dns_domain: DNS_DOMAIN.to_owned(),
+            cni: match &kubernetes.cni {
+                Some(cni) if cni.value != "flannel" => Cni::Other,
+                _ => Cni::Flannel,
+            },
+            disable: kubernetes.disable.clone(),
+            registries: Registries {
+                mirror: at(&cluster.registries.mirror),
+                private: at(&cluster.registries.private),
+            },
+            proxy: None,
+        },
+        flavour,
+    )))
+}
+
+fn node(view: &View<'_>, peers: &[&View<'_>]) -> Result<Node, PlanError> {
+    let settings = &view.resolved.settings;
+    let first = peers.iter().find(|v| v.role() == Role::Server);
+    let role = match view.role() {
+        Role::Server if first.is_some_and(|f| std::ptr::eq(f.spec, view.spec)) => flavour::Role::FirstServer,
+        Role::Server => flavour::Role::Server,
+        _ => flavour::Role::Agent,
+    };
+    let taints = settings
+        .taints
+        .iter()
+        .map(|t| {
+            t.value
+                .parse()
+                .map_err(|e: FlavourError| wrong(&t.origin, e.to_string()))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let small = settings.board.as_ref().is_some_and(|b| b.memory() <= 1024);
+    let mut kubelet = if small {
+        Kubelet::small_board()
+    } else {
+        Kubelet::default()
+    };
+    kubelet.swap = match settings.swap.as_ref().map(|s| s.value) {
+        None | Some(SwapSettings::Off) => SwapUse::None,
+        Some(SwapSettings::Limited) => SwapUse::Limited,
+        Some(SwapSettings::Zram(_)) => SwapUse::NotForPods,
+    };
+    if let Some(memory) = &settings.kubelet.system_reserved_memory {
+        kubelet
+            .system_reserved
+            .insert("memory".to_owned(), memory.clone());
+    }
+    if let Some(memory) = &settings.kubelet.eviction_memory {
+        kubelet
+            .eviction_hard
+            .insert("memory.available".to_owned(), memory.clone());
+    }
+    kubelet.flags.extend(settings.kubelet.args.clone());
+    Ok(Node {
+        name: view.spec.hostname.to_string(),
+        role,
+        ip: view.ip(),
+        interface: Some(view.port().name.clone()),
+        labels: settings
+            .labels
+            .iter()
+            .map(|(key, value)| (key.clone(), value.value.clone()))
+            .collect(),
+        taints: (!taints.is_empty()).then_some(taints),
+        kubelet,
+    })
+}
+
+/// What Kubernetes needs on a node; `None` for nodes that are not part of it.
+pub(super) fn files(
+    cluster: &ClusterSpec,
+    inputs: &Inputs,
+    views: &[View<'_>],
+    view: &View<'_>,
+) -> Result<Option<NodeFiles>, PlanError> {
+    if !view.role().in_cluster() {
+        return Ok(None);
+    }
+    let peers: Vec<&View<'_>> = views.iter().filter(|v| v.cluster == view.cluster).collect();
+    let Some((shared, flavour)) = shared(cluster, &peers, view)? else {
+        return Ok(None);
+    };
+    let node = node(view, &peers)?;
+    let secrets = values(cluster, inputs, view, flavour);
+    let server = node.role.is_server();
+    let made = match flavour {
+        Flavour::K3s => K3sPki::new(&shared, &secrets).and_then(|pki| {
+            if server {
+                flavour::k3s::server(&shared, &node, &pki.server())
+            } else {
+                flavour::k3s::agent(&shared, &node, &pki.agent())
+            }
+        }),
+        Flavour::Kubeadm => {
+            let options = options(cluster, view)?;
+            KubeadmPki::new(&shared, &secrets).and_then(|pki| {
+                if server {
+                    kubeadm::server(&shared, &node, &options, &pki.control_plane())
+                } else {
+                    kubeadm::worker(&shared, &node, &options, &pki.worker())
+                }
+            })
+        }
+    };
+    made.map(Some)
+        .map_err(|e| wrong(&view.spec.origin, e.to_string()))
+}
+
+fn options(cluster: &ClusterSpec, view: &View<'_>) -> Result<kubeadm::Options, PlanError> {
+    let ttl = cluster.kubernetes.as_ref().and_then(|k| k.token_ttl.as_ref());
+    let token_ttl: TokenTtl = match ttl {
+        Some(text) if text.value == "0" || text.value == "0s" => TokenTtl::Never,
+        Some(text) => text
+            .value
+            .parse()
+            .map_err(|e: FlavourError| wrong(&text.origin, e.to_string()))?,
+        None => TOKEN_TTL
+            .parse()
+            .map_err(|e: FlavourError| wrong(&view.spec.origin, e.to_string()))?,
+    };
+    let small = view
+        .resolved
+        .settings
+        .board
+        .as_ref()
+        .is_some_and(|b| b.memory() < 1700);
+    Ok(kubeadm::Options {
+        token_ttl,
+        ignore_preflight: if small && view.role() == Role::Server {
+            vec!["Mem".to_owned()]
+        } else {
+            Vec::new()
+        },
+        patience: PATIENCE,
+        containerd: 2,
+        pause_image: None,
+    })
+}
+
+/// Manifests of the add-ons of the whole cluster, on its first server (F190).
+pub(super) fn addons(
+    cluster: &ClusterSpec,
+    inputs: &Inputs,
+    views: &[View<'_>],
+    view: &View<'_>,
+    names: &Names,
+) -> Result<Vec<Edit>, PlanError> {
+    let peers: Vec<&View<'_>> = views.iter().filter(|v| v.cluster == view.cluster).collect();
+    let first = peers.iter().find(|v| v.role() == Role::Server);
+    let (Some((_, flavour)), Some(first)) = (flavour_of(cluster), first) else {
+        return Ok(Vec::new());
+    };
+    if !std::ptr::eq(first.spec, view.spec) {
+        return Ok(Vec::new());
+    }
+    let folder = match flavour {
+        Flavour::K3s => K3S_MANIFESTS,
+        Flavour::Kubeadm => OWN_MANIFESTS,
+    };
+    let mut edits: Vec<Edit> = Vec::new();
+    for name in &view.resolved.settings.addons {
+        let text = inputs.addons.get(&name.value).ok_or_else(|| PlanError::NotRead {
+            origin: name.origin.clone(),
+            what: format!("add-on {}", name.value),
+        })?;
+        let content = names
+            .render(&text.file, &text.text)
+            .map_err(|source| PlanError::Template {
+                origin: name.origin.clone(),
+                source,
+            })?;
+        let at: ImagePath = format!("root:{folder}/ceil-{}.yaml", name.value)
+            .parse()
+            .map_err(|e: crate::values::ImagePathError| PlanError::BadPath {
+                origin: name.origin.clone(),
+                why: e.to_string(),
+            })?;
+        if edits
+            .iter()
+            .any(|e| matches!(&e.op, Op::Put { at: made, .. } if *made == at))
+        {
+            continue;
+        }
+        edits.push(Edit {
+            op: put(at, content),
+            origin: name.origin.clone(),
+        });
+    }
+    Ok(edits)
+}
+
+/// Manifests are for the server alone, whether or not they hold a secret.
+fn put(at: ImagePath, content: Content) -> Op {
+    Op::Put {
+        at,
+        content,
+        attributes: Attributes {
+            mode: Some(Mode(0o600)),
+            owner: Some(Owner::default()),
+            mtime: None,
+        },
+        xattrs: Vec::new(),
+        sparse: false,
+    }
+}
+
+/// A kubeconfig for each cluster of the file, by its name: it works the moment the API answers (F118).
+///
+/// # Errors
+/// [`PlanError`], as for the nodes.
+pub fn kubeconfigs(cluster: &ClusterSpec, inputs: &Inputs) -> Result<Vec<(String, Secret)>, PlanError> {
+    let views = super::view::all(cluster, inputs)?;
+    let mut made: Vec<(String, Secret)> = Vec::new();
+    for view in views.iter().filter(|v| v.role() == Role::Server) {
+        if made.iter().any(|(name, _)| *name == view.cluster) {
+            continue;
+        }
+        let peers: Vec<&View<'_>> = views.iter().filter(|v| v.cluster == view.cluster).collect();
+        let Some((shared, flavour)) = shared(cluster, &peers, view)? else {
+            continue;
+        };
+        let secrets = values(cluster, inputs, view, flavour);
+        let url = shared.endpoint.url();
+        let text = match flavour {
+            Flavour::K3s => K3sPki::new(&shared, &secrets).and_then(|pki| pki.kubeconfig(&shared, &url)),
+            Flavour::Kubeadm => {
+                KubeadmPki::new(&shared, &secrets).and_then(|pki| pki.kubeconfig(&shared, &url))
+            }
+        };
+        made.push((
+            view.cluster.clone(),
+            text.map_err(|e| wrong(&view.spec.origin, e.to_string()))?,
+        ));
+    }
+    Ok(made)
+}

@@ -1,0 +1,179 @@
+//! `export` and `secrets`: other programs read what is printed, and no secret is.
+
+use std::process::Command;
+
+use crate::support::cli::Test;
+use crate::support::tools;
+
+const CLUSTER: &str = "
+cluster: {name: ceil, domain: ceil.home.arpa}
+network: {lan: 10.11.0.0/25, gateway: 10.11.0.1, dns: [10.11.0.1]}
+wifi: {home: {ssid: Home, country: DE}}
+defaults: {base: demo, ssh: {host-key: true}, users: {admin: {ssh-keys: [\"ssh-ed25519 AAAA a\"], password: admin-password}}}
+nodes:
+  - {name: router, profile: p, role: router, address: 10.11.0.1/25, interfaces: {eth0: {use: lan}, wlan0: {use: uplink, wifi: home}}}
+  - {name: one, profile: p, role: server, address: 10.11.0.101/25, interfaces: {eth0: {mac: dc:a6:32:00:00:01}}}
+  - {name: two, profile: p, role: agent, address: 10.11.0.102/25, interfaces: {eth0: {mac: dc:a6:32:00:00:02}}}
+  - {name: three, profile: p, role: agent}
+";
+
+fn cluster() -> Test {
+    Test::new().cluster(CLUSTER).profile("p", "description: p\n")
+}
+
+#[test]
+fn f160_reservations_in_all_forms_have_each_node_once() {
+    for (format, line) in [
+        (
+            "dnsmasq",
+            "dhcp-host=dc:a6:32:00:00:01,10.11.0.101,one\ndhcp-host=dc:a6:32:00:00:02,10.11.0.102,two\n",
+        ),
+        (
+            "isc",
+            "host one { hardware ethernet dc:a6:32:00:00:01; fixed-address 10.11.0.101; }\nhost two { hardware ethernet dc:a6:32:00:00:02; fixed-address 10.11.0.102; }\n",
+        ),
+        (
+            "csv",
+            "name,mac,address\none,dc:a6:32:00:00:01,10.11.0.101\ntwo,dc:a6:32:00:00:02,10.11.0.102\n",
+        ),
+    ] {
+        cluster()
+            .args(["export", "reservations", "--format", format])
+            .stdout(line)
+            .stderr_has("left out, for want of a `mac` or a fixed address: three")
+            .run();
+    }
+    let out = cluster()
+        .args(["export", "reservations", "--format", "edgeos"])
+        .run();
+    assert_eq!(out.stdout.lines().count(), 4);
+    assert!(
+        out.stdout
+            .contains("subnet 10.11.0.0/25 static-mapping two mac-address dc:a6:32:00:00:02")
+    );
+}
+
+#[test]
+fn f221_hosts_inventory_and_tfvars() {
+    cluster()
+        .args(["export", "hosts"])
+        .stdout("10.11.0.1\trouter.ceil.home.arpa router\n10.11.0.101\tone.ceil.home.arpa one\n10.11.0.102\ttwo.ceil.home.arpa two\n")
+        .run();
+    let out = cluster().args(["export", "inventory"]).run();
+    assert!(
+        out.stdout
+            .contains("one ansible_host=10.11.0.101 ansible_user=admin\n"),
+        "{}",
+        out.stdout
+    );
+    assert!(out.stdout.contains("[agent]\ntwo\nthree\n"), "{}", out.stdout);
+    let out = cluster()
+        .args(["export", "tfvars", "--kubeconfig", "out/kubeconfig"])
+        .run();
+    let value: serde_json::Value = serde_json::from_str(&out.stdout).unwrap();
+    assert_eq!(value["nodes"]["one"]["address"], "10.11.0.101");
+    assert_eq!(value["kubeconfig_path"], "out/kubeconfig");
+}
+
+#[test]
+fn f052_host_keys_are_known_before_the_first_login() {
+    let missing = cluster().args(["export", "known-hosts"]).status(1).run();
+    assert!(missing.stderr.contains("is not there yet"), "{}", missing.stderr);
+    let built = missing
+        .again()
+        .file("secrets.yaml", "wifi-home: correct horse battery\n")
+        .mode("secrets.yaml", 0o600)
+        .args(["build", "one", "--format", "none"])
+        .run();
+    let known = built.again().args(["export", "known-hosts"]).run();
+    let text = known.stdout.clone();
+    assert_eq!(text.lines().count(), 4);
+    assert!(
+        text.contains("one,one.ceil.home.arpa,10.11.0.101 ssh-ed25519 AAAA"),
+        "{text}"
+    );
+    assert!(!text.contains("PRIVATE"));
+    let config = known
+        .again()
+        .args(["export", "ssh-config", "--known-hosts", "known_hosts"])
+        .run();
+    if !tools::have(&["ssh", "ssh-keygen"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (hosts, settings) = (dir.path().join("known_hosts"), dir.path().join("config"));
+    std::fs::write(&hosts, &text).unwrap();
+    std::fs::write(&settings, &config.stdout).unwrap();
+    for name in ["one", "one.ceil.home.arpa", "10.11.0.101"] {
+        let found = Command::new("ssh-keygen")
+            .arg("-F")
+            .arg(name)
+            .arg("-f")
+            .arg(&hosts)
+            .output()
+            .unwrap();
+        assert!(found.status.success(), "{name}");
+    }
+    let seen = Command::new("ssh")
+        .arg("-F")
+        .arg(&settings)
+        .args(["-G", "two"])
+        .output()
+        .unwrap();
+    let seen = String::from_utf8(seen.stdout).unwrap();
+    for line in [
+        "hostname 10.11.0.102",
+        "user admin",
+        "stricthostkeychecking true",
+        "userknownhostsfile known_hosts",
+    ] {
+        assert!(seen.lines().any(|l| l == line), "{line}: {seen}");
+    }
+}
+
+#[test]
+fn secrets_are_checked_and_changed_without_being_shown() {
+    let first = cluster().args(["secrets", "check"]).status(1).run();
+    assert!(
+        first.stdout.contains("wifi-home: missing: only you know it\n"),
+        "{}",
+        first.stdout
+    );
+    assert!(first.stdout.contains("ssh.one: made by the next build\n"));
+    let built = first
+        .again()
+        .file(
+            "secrets.yaml",
+            "wifi-home: correct horse battery\nold: unused value\n",
+        )
+        .mode("secrets.yaml", 0o600)
+        .args(["build", "one", "--format", "none"])
+        .run();
+    let before = String::from_utf8(built.read("secrets.yaml")).unwrap();
+    let checked = built.again().args(["secrets", "check"]).run();
+    assert!(checked.stdout.contains("admin-password: there\n") && checked.stdout.contains("old: not used"));
+    assert!(!checked.stdout.contains("horse") && !checked.stdout.contains("unused value"));
+    let rotated = checked
+        .again()
+        .args(["secrets", "rotate", "admin-password"])
+        .run();
+    let after = String::from_utf8(rotated.read("secrets.yaml")).unwrap();
+    let line = |text: &str| {
+        text.lines()
+            .find(|l| l.starts_with("admin-password: "))
+            .unwrap()
+            .to_owned()
+    };
+    assert_ne!(line(&before), line(&after));
+    assert_eq!(
+        before.replace(&line(&before), ""),
+        after.replace(&line(&after), "")
+    );
+    assert!(!rotated.stderr.contains(line(&after).split(": ").nth(1).unwrap()));
+    let unknown = rotated
+        .again()
+        .args(["secrets", "rotate", "admin-pasword"])
+        .status(1)
+        .run();
+    assert!(unknown.stderr.contains("did you mean `admin-password`?"));
+}
