@@ -174,9 +174,12 @@ fn build(raw: RawProgram, known: Option<&Program>) -> Result<Program, String> {
 fn whole(name: &str, file: RawFile, rules: &Rules) -> Result<Artifact, String> {
     let version = normal(&file.version).to_owned();
     let arch = file.arch;
-    let url = file.url.or_else(|| rules.urls.get(&arch).cloned()).ok_or_else(|| {
-        format!("there is no URL for {arch}: add one under `urls`, or `url` beside version {version}")
-    })?;
+    let url = file
+        .url
+        .or_else(|| rules.urls.get(&arch).cloned())
+        .ok_or_else(|| {
+            format!("there is no URL for {arch}: add one under `urls`, or `url` beside version {version}")
+        })?;
     let in_url = |text: &str| fill(text, &version.replace('+', "%2B"), arch, "");
     let url = in_url(&url)?;
     let checksum_url = file

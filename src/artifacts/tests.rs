@@ -189,12 +189,18 @@ fn a_bad_file_is_refused_with_its_place() {
         ),
         (OWN.replace("https:", "ftp:"), vec!["not an http"]),
         (OWN.replace("{arch}", "{cpu}"), vec!["{cpu}", "{goarch}"]),
-        (OWN.replace("tree: /opt", "tree: opt"), vec!["not an absolute path"]),
+        (
+            OWN.replace("tree: /opt", "tree: opt"),
+            vec!["not an absolute path"],
+        ),
         (
             OWN.replace("unpack: tar", "unpack: none"),
             vec!["with `unpack: tar`"],
         ),
-        (OWN.replace("name: mine", "name: k3s"), vec!["`k3s` is there twice"]),
+        (
+            OWN.replace("name: mine", "name: k3s"),
+            vec!["`k3s` is there twice"],
+        ),
         (
             OWN.replace("1.36.2+k3s1", "1.36.4+k3s1"),
             vec!["1.36.4+k3s1 for arm64 is there twice"],
