@@ -75,6 +75,7 @@ pub mod fs;
 pub mod image;
 pub mod inputs;
 pub mod lint;
+pub mod lock;
 pub mod plan;
 pub mod planner;
 pub mod report;

@@ -14,6 +14,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("board", &["values"]),
     ("plan", &["values"]),
     ("catalog", &["values"]),
+    ("lock", &["emit", "values"]),
     ("artifacts", &["catalog", "values"]),
     ("sys", &["values"]),
     ("disk", &["values"]),
