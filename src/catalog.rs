@@ -7,13 +7,14 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 
+pub use crate::values::Arch;
 use crate::values::{ByteSize, ChecksumState, Digest};
 
 const BUILTIN: &str = include_str!("../profiles/images.yaml");
 const BUILTIN_NAME: &str = "<built-in images>";
 
 /// How many independent public sources state a digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub enum Evidence {
     /// Four or more.
     A,
@@ -22,6 +23,7 @@ pub enum Evidence {
     /// One.
     C,
     /// None.
+    #[default]
     #[serde(rename = "none")]
     None,
 }
@@ -33,25 +35,6 @@ impl fmt::Display for Evidence {
             Self::B => "B",
             Self::C => "C",
             Self::None => "none",
-        })
-    }
-}
-
-/// Processor architecture of an image, as Debian names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Arch {
-    /// 32-bit.
-    Armhf,
-    /// 64-bit.
-    Arm64,
-}
-
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Armhf => "armhf",
-            Self::Arm64 => "arm64",
         })
     }
 }
@@ -102,16 +85,12 @@ pub struct ImageEntry {
     /// Where the vendor publishes a signature.
     pub signature_url: Option<String>,
     /// How many sources state the digest.
-    #[serde(default = "no_evidence")]
+    #[serde(default)]
     pub evidence: Evidence,
     /// The evidence in words.
     pub evidence_note: Option<String>,
     /// What is worth knowing before using it.
     pub notes: Option<String>,
-}
-
-const fn no_evidence() -> Evidence {
-    Evidence::None
 }
 
 fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {

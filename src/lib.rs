@@ -58,6 +58,7 @@
 
 pub mod addon;
 pub mod amend;
+pub mod artifacts;
 pub mod base_os;
 pub mod bmap;
 pub mod board;
@@ -77,6 +78,7 @@ pub mod fs;
 pub mod image;
 pub mod inputs;
 pub mod lint;
+pub mod lock;
 pub mod plan;
 pub mod planner;
 pub mod report;

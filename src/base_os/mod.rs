@@ -20,39 +20,16 @@ mod tests;
 mod units;
 mod users;
 
-use std::fmt;
-
 use crate::amend::FstabEntry;
 use crate::plan::Edit;
 
+pub use crate::values::Arch;
 pub use facts::{
     ClockFacts, CloudInit, DbusId, Init, Kernel, RadioFacts, SshFacts, SwapFacts, SystemFacts,
     cgroup_generation,
 };
 pub use identity::identity_edits;
 pub use probe::probe;
-
-/// Processor family of the programs in an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Arch {
-    /// 64-bit ARM.
-    Arm64,
-    /// 32-bit ARM.
-    Armhf,
-    /// 64-bit x86.
-    Amd64,
-}
-
-impl fmt::Display for Arch {
-    /// Debian's names.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Arm64 => "arm64",
-            Self::Armhf => "armhf",
-            Self::Amd64 => "amd64",
-        })
-    }
-}
 
 /// Where cloud-init finds its seed files.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 use crate::amend::{FstabEntry, parse_fstab, parse_os_release};
 use crate::fs::{Follow, FsResult, NodeKind, Volume};
 
+use crate::values::{ELF_HEAD, elf_machine};
+
 use super::{Arch, BaseFacts, CloudInit, NetworkManager, Seed};
 use read::{dir, exists, file, head, node, text};
 pub(super) use system::SHARED_ID;
@@ -53,25 +55,10 @@ fn arch(root: &dyn Volume) -> FsResult<Option<Arch>> {
         let Some((path, size)) = file(root, program)? else {
             continue;
         };
-        let bytes = head(root, &path, size.min(20))?;
-        // EI_DATA at 5 tells the byte order, e_machine stands at 18.
-        let (Some(b"\x7fELF"), Some(order), Some(machine)) =
-            (bytes.get(..4), bytes.get(5), bytes.get(18..20))
-        else {
-            continue;
-        };
-        let machine = match (order, machine) {
-            (1, [a, b]) => u16::from_le_bytes([*a, *b]),
-            (2, [a, b]) => u16::from_be_bytes([*a, *b]),
-            _ => continue,
-        };
-        return Ok(match machine {
-            // EM_AARCH64, EM_ARM and EM_X86_64 of elf.h.
-            183 => Some(Arch::Arm64),
-            40 => Some(Arch::Armhf),
-            62 => Some(Arch::Amd64),
-            _ => None,
-        });
+        let bytes = head(root, &path, size.min(ELF_HEAD as u64))?;
+        if bytes.starts_with(b"\x7fELF") {
+            return Ok(elf_machine(&bytes));
+        }
     }
     Ok(None)
 }

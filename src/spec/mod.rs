@@ -47,6 +47,7 @@ mod show;
 mod time;
 pub mod yaml;
 
+pub use crate::values::Arch as Architecture;
 pub use cluster::{ClusterSpec, Network, NodeSpec, parse_cluster, read_cidr};
 pub use de::At;
 pub use edits::{EditSpec, Payload, Wish, parse_edits};
@@ -59,8 +60,8 @@ pub use schema::{cluster_schema, profile_schema};
 pub use secrets::{parse_secrets, with_secrets};
 pub use sections::{Distribution, KubernetesSpec, RegistriesSpec, SecretKind, WifiSpec};
 pub use settings::{
-    Architecture, DiskSettings, FirewallSettings, InterfaceSettings, KubeletSettings, Purpose, Role,
-    Settings, SshSettings, SwapSettings, UserSettings,
+    DiskSettings, FirewallSettings, InterfaceSettings, KubeletSettings, Purpose, Role, Settings, SshSettings,
+    SwapSettings, UserSettings,
 };
 pub use show::{flat, show};
 pub use time::{TimeError, parse_time};

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 
 use super::{At, SecretKind};
 use crate::board::Board;
-use crate::values::{ByteSize, MacAddr};
+use crate::values::{Arch, ByteSize, MacAddr};
 
 /// A part that the readers of edits and bases read; here only its key is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
@@ -44,7 +44,7 @@ pub struct Settings {
     /// The board, with its memory where that matters: `pi4b:8GiB`.
     pub board: Option<At<Board>>,
     /// Word size of the system: which programs are injected.
-    pub arch: Option<At<Architecture>>,
+    pub arch: Option<At<Arch>>,
     /// Network interfaces by name.
     pub interfaces: BTreeMap<String, At<InterfaceSettings>>,
     /// Time zone, such as `Europe/Berlin`.
@@ -174,30 +174,6 @@ impl Role {
     #[must_use]
     pub const fn in_cluster(self) -> bool {
         matches!(self, Self::Server | Self::Agent)
-    }
-}
-
-/// Word size of a system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Architecture {
-    /// 64-bit ARM.
-    Arm64,
-    /// 32-bit ARM.
-    Armhf,
-    /// 64-bit x86.
-    Amd64,
-}
-
-impl Architecture {
-    /// Debian's word.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Arm64 => "arm64",
-            Self::Armhf => "armhf",
-            Self::Amd64 => "amd64",
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! This room knows text forms and ranges. It must not know files, images or the network.
 
+mod arch;
 mod byte_size;
 mod calendar;
 mod checksum_state;
@@ -13,6 +14,7 @@ mod net;
 mod owner;
 mod text_form;
 
+pub use arch::{Arch, ArchError, ELF_HEAD, WrongMachine, check_machine, elf_machine};
 pub use byte_size::{ByteSize, ByteSizeError};
 pub use calendar::civil;
 pub use checksum_state::ChecksumState;

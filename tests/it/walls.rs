@@ -16,6 +16,8 @@ const WALLS: &[(&str, &[&str])] = &[
     ("cloud_config", &["spec", "values"]),
     ("plan", &["values"]),
     ("catalog", &["values"]),
+    ("lock", &["emit", "values"]),
+    ("artifacts", &["catalog", "values"]),
     ("sys", &["values"]),
     ("disk", &["values"]),
     ("template", &["values"]),
