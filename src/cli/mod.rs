@@ -10,6 +10,7 @@ mod dump;
 mod edit;
 mod export;
 mod lint;
+mod locked;
 mod look;
 mod memo;
 mod message;
