@@ -207,7 +207,7 @@ fn a_bad_file_is_refused_with_its_place() {
         ),
         (
             OWN.replace("version: \"2\"", "version: \"2\", sha256: abc"),
-            vec!["`abc` is not a digest", "13"],
+            vec!["`abc` is not a digest", "line 12"],
         ),
     ] {
         let text = builtin()

@@ -144,6 +144,10 @@ pub struct Build {
     /// Read the finished image again: check its file systems and every planned change.
     #[arg(long)]
     pub verify: bool,
+
+    /// Refuse inputs that `ceil.lock` does not have.
+    #[arg(long)]
+    pub locked: bool,
 }
 
 /// `plan`
@@ -373,9 +377,17 @@ pub struct Lint {
 /// `fetch`
 #[derive(Debug, Args)]
 pub struct Fetch {
-    /// Nodes whose bases are wanted; all nodes when none is named.
+    /// Nodes whose bases and programs are wanted; all nodes when none is named.
     #[arg(value_name = "NODE")]
     pub nodes: Vec<String>,
+
+    /// Renew `ceil.lock`: ask where inputs come from instead of taking what it says.
+    #[arg(long, conflicts_with = "locked")]
+    pub update: bool,
+
+    /// Refuse inputs that `ceil.lock` does not have.
+    #[arg(long)]
+    pub locked: bool,
 
     #[command(flatten)]
     pub cluster: ClusterArgs,

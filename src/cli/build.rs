@@ -21,6 +21,7 @@ use crate::emit::{
 use crate::fetch::FilePool;
 use crate::fs::{NodeKind, show, tree};
 use crate::image::Image;
+use crate::lock::Mode;
 use crate::plan::{Content, Edit, NodePlan, OutputFormat};
 use crate::planner;
 use crate::report::{Event, Reporter, Step};
@@ -97,6 +98,8 @@ pub fn write(
 
 /// `ceil-img build`
 pub fn build(context: &Context, args: &args::Build) -> Result<Outcome, Failure> {
+    let mode = if args.locked { Mode::Locked } else { Mode::Fill };
+    context.use_lock(&args.cluster, mode, true)?;
     let planned = plan_nodes(context, &args.cluster, &args.nodes, Remember::Yes)?;
     for (name, text) in &planned.kubeconfigs {
         let file = if *name == planned.cluster {

@@ -1,11 +1,13 @@
 //! What every command needs from the world: flags, cache, progress, interrupt.
 
+use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::args::Global;
+use super::locked::Locking;
 use super::message::Failure;
 use super::progress::Progress;
 use crate::base_os::{self, BaseFacts};
@@ -40,6 +42,8 @@ pub struct Context {
     pub reporter: Arc<Progress>,
     /// `SOURCE_DATE_EPOCH`, where set.
     source_date_epoch: Option<String>,
+    /// The lock that inputs go through, where there is one.
+    pub(super) lock: RefCell<Option<Locking>>,
 }
 
 /// A base that is at hand and verified.
@@ -99,6 +103,7 @@ impl Context {
             cancel,
             reporter: Arc::new(Progress::new(global.json, global.quiet)),
             source_date_epoch: std::env::var("SOURCE_DATE_EPOCH").ok(),
+            lock: RefCell::new(None),
         })
     }
 
@@ -208,10 +213,13 @@ impl Context {
         if is_demo(base) {
             return demo_base();
         }
-        let request = self.base_request(base)?;
-        let cached = self.fetcher()?.fetch_base(&request).map_err(|e| {
-            fetch_failure(e).while_doing(format!("{}: cannot get the base `{}`", base.origin, base.place))
+        let wanted = self.base_wanted(base)?;
+        let cached = self.fetcher()?.fetch_base(&wanted.request).map_err(|e| {
+            wanted
+                .failure(e)
+                .while_doing(format!("{}: cannot get the base `{}`", base.origin, base.place))
         })?;
+        self.record_base(&wanted, &cached)?;
         let name = match &base.place {
             BasePlace::Path(path) => path
                 .file_name()
@@ -223,7 +231,7 @@ impl Context {
             raw_digest: cached.raw_digest.clone(),
             raw_len: cached.raw_len,
             download_digest: cached.download_digest.clone().filter(|d| *d != cached.raw_digest),
-            verified: cached.verified,
+            verified: wanted.verified(cached.verified),
             from_cache: cached.from_cache,
             name,
         })
@@ -237,7 +245,7 @@ impl Context {
         let source: Arc<dyn Source> = if is_demo(base) {
             demo::image()?
         } else {
-            let request = self.base_request(base)?;
+            let request = self.base_wanted(base)?.request;
             // Opening the cache would make its directories.
             if !self.cache.is_dir() {
                 return Ok(None);
@@ -252,7 +260,7 @@ impl Context {
         Ok(Some(image))
     }
 
-    /// What is asked of the fetch room for a base.
+    /// What is asked of the fetch room for a base when there is no lock.
     ///
     /// # Errors
     /// The catalog has no such name.
@@ -279,6 +287,7 @@ impl Context {
                         },
                         cross_checked: entry.checksum == ChecksumState::PinnedCrossChecked,
                     },
+                    fresh: false,
                 }
             }
         };

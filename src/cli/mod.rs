@@ -11,6 +11,7 @@ mod edit;
 mod export;
 mod init;
 mod lint;
+mod locked;
 mod look;
 mod memo;
 mod message;

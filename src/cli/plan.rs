@@ -1,5 +1,6 @@
 //! `plan` and `fetch`: from the cluster file to plans, and what they need.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::json;
@@ -16,11 +17,12 @@ use crate::disk::BlockIo;
 use crate::edit::grow;
 use crate::image::Image;
 use crate::inputs::{self, Reading, Resolver, SecretFile};
-use crate::plan::{BaseRef, Edit, NodePlan, Op};
+use crate::lock::Mode;
+use crate::plan::{BasePlace, BaseRef, Edit, NodePlan, Op};
 use crate::planner;
 use crate::secrets::Secret;
-use crate::spec::{ClusterSpec, Inputs, NodeSpec, nearest, parse_base, parse_cluster};
-use crate::values::{ByteSize, ImagePath, VolumeName};
+use crate::spec::{ClusterSpec, Inputs, NodeSpec, Resolved, nearest, parse_base, parse_cluster};
+use crate::values::{Arch, ByteSize, ChecksumState, Digest, ImagePath, VolumeName};
 
 /// Whether digests of payload files are kept for the next run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -221,6 +223,7 @@ fn preview(
 
 /// `ceil-img plan`
 pub fn plan(context: &Context, args: &args::PlanArgs) -> Result<Outcome, Failure> {
+    context.use_lock(&args.cluster, Mode::Fill, false)?;
     let nodes = plan_nodes(context, &args.cluster, &args.nodes, Remember::No)?.plans;
     if args.diff {
         return replan::differences(context, &nodes, &args.out);
@@ -270,6 +273,12 @@ pub fn plan(context: &Context, args: &args::PlanArgs) -> Result<Outcome, Failure
 
 /// `ceil-img fetch`
 pub fn fetch(context: &Context, args: &args::Fetch) -> Result<Outcome, Failure> {
+    let mode = match (args.update, args.locked) {
+        (true, _) => Mode::Update,
+        (_, true) => Mode::Locked,
+        _ => Mode::Fill,
+    };
+    context.use_lock(&args.cluster, mode, true)?;
     let bases: Vec<BaseRef> = match (
         base_argument(&args.cluster)?,
         args.nodes.is_empty(),
@@ -296,18 +305,81 @@ pub fn fetch(context: &Context, args: &args::Fetch) -> Result<Outcome, Failure> 
                 "from_cache": here.from_cache,
             }))?;
         } else {
-            message::line(&format!(
-                "{}  {}  {}{}",
-                here.raw_digest.hex(),
-                here.verified,
-                here.name,
-                if here.from_cache {
-                    "  (was in the cache)"
-                } else {
-                    ""
-                }
-            ))?;
+            say_fetched(&here.raw_digest, here.verified, &here.name, here.from_cache)?;
         }
     }
+    if args.cluster.file.is_file() {
+        fetch_artifacts(context, args)?;
+    }
+    context.save_lock(args.nodes.is_empty())?;
     Ok(Outcome::Done)
+}
+
+fn say_fetched(
+    digest: &Digest,
+    verified: ChecksumState,
+    name: &str,
+    from_cache: bool,
+) -> Result<(), Failure> {
+    let cached = if from_cache { "  (was in the cache)" } else { "" };
+    message::line(&format!("{}  {verified}  {name}{cached}", digest.hex()))?;
+    Ok(())
+}
+
+/// Brings the programs that the nodes name.
+fn fetch_artifacts(context: &Context, args: &args::Fetch) -> Result<(), Failure> {
+    let (cluster, inputs) = read_settings(context, &args.cluster.file)?;
+    let catalog = context.artifacts(&args.cluster.file)?;
+    let mut done: BTreeSet<(String, Arch)> = BTreeSet::new();
+    for node in select(&cluster, &args.nodes)? {
+        let Some(resolved) = inputs.nodes.get(node.name.as_str()) else {
+            continue;
+        };
+        for wish in &resolved.settings.artifacts {
+            let arch = node_arch(context, resolved).ok_or_else(|| {
+                Failure::new(format!(
+                    "{}: node `{}` has artifacts, and nothing says which architecture it has",
+                    wish.origin, node.name
+                ))
+                .hint("give it `arch: arm64`, `armhf` or `amd64`, or a base of the catalog")
+            })?;
+            if !done.insert((wish.value.clone(), arch)) {
+                continue;
+            }
+            let here = context
+                .artifact(&catalog, &wish.value, arch)
+                .map_err(|e| e.while_doing(wish.origin.to_string()))?;
+            let of = &here.artifact;
+            if context.json {
+                let files: Vec<_> = here
+                    .files
+                    .iter()
+                    .map(|f| {
+                        json!({"path": f.to, "mode": format!("{:04o}", f.mode), "size": f.content.len(),
+                            "digest": f.held.digest})
+                    })
+                    .collect();
+                message::json(&json!({
+                    "event": "fetched", "artifact": of.name, "version": of.version, "arch": of.arch,
+                    "digest": here.file.digest, "size": here.file.len, "verified": here.verified,
+                    "from_cache": here.file.from_cache, "files": files,
+                }))?;
+            } else {
+                let name = format!("{} {} {}", of.name, of.version, of.arch);
+                say_fetched(&here.file.digest, here.verified, &name, here.file.from_cache)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The architecture of a node: what it says, or that of its base in the catalog.
+fn node_arch(context: &Context, node: &Resolved) -> Option<Arch> {
+    if let Some(arch) = &node.settings.arch {
+        return Some(arch.value);
+    }
+    match node.base.as_ref().map(|base| &base.place) {
+        Some(BasePlace::Name(name)) => context.catalog().ok()?.lookup(name).ok().map(|e| e.arch),
+        _ => None,
+    }
 }

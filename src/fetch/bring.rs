@@ -162,14 +162,16 @@ impl Fetcher {
             Some(alias) => self.recall(kind, alias, expected, url),
             None => Ok(None),
         };
-        if let Some(got) = known(&key, expected)? {
+        // What is found by a pinned digest is not going to be another file.
+        let fresh = request.fresh && !expected.state().is_pinned();
+        if !fresh && let Some(got) = known(&key, expected)? {
             return Ok(got);
         }
         if self.options.offline {
             return Err(FetchError::Offline { url: url.to_owned() });
         }
         let _lock = self.lock(&key, url)?;
-        if let Some(got) = known(&key, expected)? {
+        if !fresh && let Some(got) = known(&key, expected)? {
             return Ok(got);
         }
         let state = expected.state();

@@ -97,6 +97,14 @@ pub enum FetchError {
         /// What is not supported, and what would be right.
         detail: String,
     },
+    /// An archive holds something that no archive of programs has.
+    #[error("`{subject}` is refused: {detail}")]
+    Archive {
+        /// The file.
+        subject: String,
+        /// What it holds.
+        detail: String,
+    },
     /// The raw image passes the limit.
     #[error("`{subject}` unpacks to more than {limit}; raise the limit if this is meant")]
     TooLarge {

@@ -11,6 +11,7 @@
 //! systems. Only `http` speaks to the network, and only `store`
 //! decides what lies where.
 
+mod archive;
 mod bring;
 mod checksum;
 mod download;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+pub use archive::Member;
 pub use checksum::{ListedSum, pick_sum, read_sums};
 pub use error::{FetchError, Result};
 pub use prune::{CacheEntry, PruneOptions, Pruned};
@@ -47,7 +49,7 @@ pub use unpack::Format;
 use crate::report::{Event, NoReport, Reporter};
 use crate::values::ByteSize;
 use http::Http;
-use store::{Lock, Store};
+use store::{Held, Lock, Store};
 use xz::XzLimits;
 
 /// How patient downloads are.

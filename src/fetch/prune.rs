@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Fetcher;
+use super::archive::LISTING;
 use super::error::{FetchError, Result};
 use super::store::{Alias, ObjectKind, ObjectRecord, read_json, remove_if_there};
 use crate::values::Digest;
@@ -164,6 +165,13 @@ impl Fetcher {
     fn remove_stale_records(&self) -> Result<()> {
         for entry in self.entries_of("index")? {
             let name = entry.file_name().to_string_lossy().into_owned();
+            if let Some(digest) = name.strip_prefix(LISTING).and_then(|n| n.strip_suffix(".json")) {
+                let archive: Option<Digest> = digest.parse().ok();
+                if !archive.is_some_and(|a| self.store.object_path(ObjectKind::Blob, &a).exists()) {
+                    remove_if_there(&entry.path())?;
+                }
+                continue;
+            }
             if !name.starts_with("from-") || !name.ends_with(".json") {
                 continue;
             }

@@ -61,6 +61,9 @@ pub struct FetchRequest {
     pub mirrors: Vec<String>,
     /// What it must be.
     pub expected: ChecksumPolicy,
+    /// Ask the server although the URL was fetched before. Without a digest, published or pinned, the file is fetched
+    /// whole again.
+    pub fresh: bool,
 }
 
 impl FetchRequest {
@@ -71,6 +74,7 @@ impl FetchRequest {
             location,
             mirrors: Vec::new(),
             expected,
+            fresh: false,
         }
     }
 }

@@ -181,7 +181,7 @@ fn an_entry_counts_and_a_contradiction_names_both_digests() {
         let error = decide(&lock, &key, &stated("2026-10-06", "other"), mode).unwrap_err();
         let text = error.to_string();
         for part in [
-            "ceil.lock:4: the SHA-256 of the base `a`",
+            "ceil.lock:5: the SHA-256 of the base `a`",
             "the catalog",
             &digest("packed").hex(),
             &digest("other").hex(),

@@ -33,6 +33,7 @@ mod io_faults;
 mod killed;
 mod kubernetes;
 mod lint;
+mod lock;
 mod look;
 mod model;
 mod overlays;

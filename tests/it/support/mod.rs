@@ -7,6 +7,8 @@ pub mod bases;
 pub mod cli;
 pub mod faulty;
 pub mod judge;
+#[path = "../../../src/fetch/test_server.rs"]
+pub mod test_server;
 pub mod tiny;
 pub mod tools;
 pub mod view;
