@@ -362,7 +362,7 @@ mod tests {
         for (from, to, line, word) in [
             ("[k3s]", "[k3t]", 3, "k3t"),
             ("claims: true", "claims: perhaps", 6, "boolean"),
-            ("ports: [30003]", "ports: [99999]", 8, "99999"),
+            ("ports: [30003]", "ports: [99999]", 8, "u16"),
             ("settings: []", "setings: []", 10, "setings"),
         ] {
             let error = read(&GOOD.replacen(from, to, 1)).expect_err(to);
