@@ -6,10 +6,9 @@ use ceil_img::spec;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let dir = Path::new("");
-    let _ = spec::parse_cluster("cluster.yaml", dir, text);
-    let _ = spec::parse_profile("profile.yaml", dir, text);
-    let _ = spec::parse_edits("edits.yaml", dir, text);
+    let _ = spec::parse_cluster("cluster.yaml", text);
+    let _ = spec::parse_profile("profile.yaml", text);
+    let _ = spec::parse_edits("edits.yaml", text);
     let words = ["cgroup_enable=memory"];
     if let Ok(once) = amend::kernel_args(text, &words, &["quiet"]) {
         assert_eq!(
