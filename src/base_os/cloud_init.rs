@@ -359,7 +359,7 @@ mod tests {
         assert!(kept);
         assert_eq!(
             text,
-            "#cloud-config\n\n# c\nruncmd:\n  - a: b\nhostname: \"one\"\npreserve_hostname: false\nmanage_etc_hosts: false\nusers:\n  - name: \"admin\"\n    groups: \"sudo, video\"\n    lock_passwd: true\npackage_update: true\npackages:\n  - \"nftables\"\npackage_upgrade: false\n"
+            "#cloud-config\n# c\nruncmd:\n  - a: b\nhostname: \"one\"\npreserve_hostname: false\nmanage_etc_hosts: false\nusers:\n  - name: \"admin\"\n    groups: \"sudo, video\"\n    lock_passwd: true\npackage_update: true\npackages:\n  - \"nftables\"\npackage_upgrade: false\n"
         );
         assert!(tells_a_password(stock) && !tells_a_password(&text));
         assert!(!tells_a_password("# plain_text_passwd: x\n"));

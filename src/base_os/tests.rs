@@ -13,6 +13,8 @@ use crate::values::{ByteSize, Digest, Timestamp};
 
 use super::*;
 
+mod wishes;
+
 enum Node {
     File(Vec<u8>),
     Link(&'static str),

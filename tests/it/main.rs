@@ -37,3 +37,4 @@ mod second_editor;
 mod secrets;
 mod support;
 mod walls;
+mod wishes;
