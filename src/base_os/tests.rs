@@ -13,6 +13,7 @@ use crate::values::{ByteSize, Digest, Timestamp};
 
 use super::*;
 
+mod seeds;
 mod wishes;
 
 enum Node {

@@ -150,7 +150,8 @@ fn unknown_keys(document: &Value, findings: &mut Vec<Finding>) {
             };
             for (key, _) in keys {
                 let text = key.text.as_str();
-                if !PHYSICAL.contains(&text) && !(kind == "wifis" && WIFI.contains(&text)) {
+                let known = PHYSICAL.contains(&text) || (kind == "wifis" && WIFI.contains(&text));
+                if !known {
                     let path = format!("{kind}.{}.{text}", name.text);
                     findings.push(Finding::new(
                         Some(key.mark.line),

@@ -277,10 +277,8 @@ fn zones(root: &dyn Volume) -> FsResult<BTreeSet<String>> {
                 continue;
             }
             match node(root, &format!("{FOLDER}/{zone}"), Follow::Last)? {
-                Some((_, stat)) if stat.kind == NodeKind::Dir => {
-                    if zone.split('/').count() < ZONE_DEPTH {
-                        pending.push(zone);
-                    }
+                Some((_, stat)) if stat.kind == NodeKind::Dir && zone.split('/').count() < ZONE_DEPTH => {
+                    pending.push(zone);
                 }
                 Some((_, stat)) if stat.kind == NodeKind::File => {
                     zones.insert(zone);
