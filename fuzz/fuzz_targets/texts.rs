@@ -1,5 +1,4 @@
 #![no_main]
-use std::path::Path;
 
 use ceil_img::amend;
 use ceil_img::spec;

@@ -128,6 +128,9 @@ impl Builder<'_> {
                     Content::inline(text.as_bytes())
                 };
                 let put = self.put_content(VolumeName::Boot, &path, content, crate::plan::Attributes::default())?;
+                if put && keys.is_secret() {
+                    self.note("hashes of passwords stand in the seed on the boot volume, which has no modes");
+                }
                 if put && kept {
                     self.note("the base's own user-data is kept, with the host name set in it");
                 } else if !put && !keys.is_empty() {

@@ -1,3 +1,6 @@
+mod read;
+mod system;
+
 use crate::amend::{FstabEntry, parse_fstab, parse_os_release};
 use crate::fs::{Follow, FsResult, NodeKind, Volume};
 
@@ -8,9 +11,6 @@ use read::{dir, exists, file, head, node, text};
 pub(super) use system::SHARED_ID;
 use system::package;
 
-mod read;
-mod system;
-
 /// Programs that every base has, to read the processor from.
 const PROGRAMS: [&str; 4] = ["/usr/bin/dpkg", "/bin/sh", "/usr/bin/env", "/sbin/init"];
 
@@ -20,7 +20,7 @@ const SEED_LINKS: &str = "/var/lib/cloud/seed/nocloud-net";
 /// Looks at the two volumes of an image. What is not there is a fact too; only an unreadable file system is an error.
 ///
 /// # Errors
-/// [`FsError`] when a volume is damaged or cannot be read.
+/// [`FsError`](crate::fs::FsError) when a volume is damaged or cannot be read.
 pub fn probe(boot: &dyn Volume, root: &dyn Volume) -> FsResult<BaseFacts> {
     let os_release = match text(root, "/etc/os-release")? {
         Some(text) => Some(text),

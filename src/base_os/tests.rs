@@ -13,6 +13,9 @@ use crate::values::{ByteSize, Digest, Timestamp};
 
 use super::*;
 
+mod seeds;
+mod wishes;
+
 enum Node {
     File(Vec<u8>),
     Link(&'static str),

@@ -1,11 +1,49 @@
 use serde_json::Value as Json;
 
-use crate::spec::yaml::{self, Kind};
+use crate::spec::yaml::{self, Kind, Value};
 
 use super::{Finding, Release, schema, sorted};
 
 /// Keys of an entry of `wifis` besides those of an Ethernet interface, which netplan reads.
 const WIFI: [&str; 4] = ["access-points", "regulatory-domain", "wakeonwlan", "auth"];
+
+/// Keys of an Ethernet interface in netplan; the schema lets any other pass.
+const PHYSICAL: [&str; 34] = [
+    "accept-ra",
+    "activation-mode",
+    "addresses",
+    "auth",
+    "critical",
+    "dhcp-identifier",
+    "dhcp4",
+    "dhcp4-overrides",
+    "dhcp6",
+    "dhcp6-overrides",
+    "gateway4",
+    "gateway6",
+    "generic-receive-offload",
+    "generic-segmentation-offload",
+    "ignore-carrier",
+    "ipv6-address-generation",
+    "ipv6-address-token",
+    "ipv6-mtu",
+    "ipv6-privacy",
+    "link-local",
+    "macaddress",
+    "match",
+    "mtu",
+    "nameservers",
+    "networkmanager",
+    "optional",
+    "optional-addresses",
+    "renderer",
+    "routes",
+    "routing-policy",
+    "set-name",
+    "tcp-segmentation-offload",
+    "wakeonlan",
+    "openvswitch",
+];
 
 /// Keys of an access point.
 const ACCESS_POINT: [&str; 8] = [
@@ -75,6 +113,7 @@ pub fn check_network_config(text: &str, version: Option<&str>) -> Vec<Finding> {
             };
             if let Some(body) = wifis {
                 join_wifis(body, &mut findings);
+                unknown_keys(&document, &mut findings);
             }
             schema::network_v2()
         }
@@ -89,6 +128,47 @@ pub fn check_network_config(text: &str, version: Option<&str>) -> Vec<Finding> {
     };
     findings.extend(schema::check(validator, &json, &document));
     sorted(findings)
+}
+
+/// Keys of interfaces that netplan does not know.
+fn unknown_keys(document: &Value, findings: &mut Vec<Finding>) {
+    let body = entry(document, "network").map_or(document, |(_, body)| body);
+    for kind in ["ethernets", "wifis"] {
+        let Some((
+            _,
+            Value {
+                kind: Kind::Map(interfaces),
+                ..
+            },
+        )) = entry(body, kind)
+        else {
+            continue;
+        };
+        for (name, interface) in interfaces {
+            let Kind::Map(keys) = &interface.kind else {
+                continue;
+            };
+            for (key, _) in keys {
+                let text = key.text.as_str();
+                let known = PHYSICAL.contains(&text) || (kind == "wifis" && WIFI.contains(&text));
+                if !known {
+                    let path = format!("{kind}.{}.{text}", name.text);
+                    findings.push(Finding::new(
+                        Some(key.mark.line),
+                        &path,
+                        "netplan knows no such key here",
+                    ));
+                }
+            }
+        }
+    }
+}
+
+fn entry<'v>(map: &'v Value, name: &str) -> Option<&'v (yaml::Key, Value)> {
+    match &map.kind {
+        Kind::Map(entries) => entries.iter().find(|(key, _)| key.text == name),
+        _ => None,
+    }
 }
 
 /// The schema leaves WiFi to netplan: what an interface of WiFi has besides an Ethernet one is checked here, the rest

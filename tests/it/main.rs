@@ -46,3 +46,4 @@ mod secrets;
 mod sets;
 mod support;
 mod walls;
+mod wishes;

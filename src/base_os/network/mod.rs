@@ -162,6 +162,11 @@ impl Builder<'_> {
         } else {
             self.put(volume, &path, &text)?
         };
+        if put && secret && volume == VolumeName::Boot {
+            self.note(
+                "the key of the WiFi network stands in the seed on the boot volume, which has no modes",
+            );
+        }
         if put {
             let what = match interfaces {
                 [one]
