@@ -138,7 +138,9 @@ pub fn parse_header(file: &str, name: &str, text: &str) -> Result<Addon, AddonEr
             .location()
             .and_then(|place| usize::try_from(place.line()).ok())
             .unwrap_or(1);
-        error(line, e.without_snippet().to_string())
+        // The reader of YAML names the place, not always what stands there.
+        let stands = lines.get(line - 1).map_or("", |text| text.trim());
+        error(line, format!("{}: `{stands}`", e.without_snippet()))
     })?;
     let at = |word: &str| {
         lines
@@ -361,8 +363,8 @@ mod tests {
         }
         for (from, to, line, word) in [
             ("[k3s]", "[k3t]", 3, "k3t"),
-            ("claims: true", "claims: perhaps", 6, "boolean"),
-            ("ports: [30003]", "ports: [99999]", 8, "u16"),
+            ("claims: true", "claims: perhaps", 6, "perhaps"),
+            ("ports: [30003]", "ports: [99999]", 8, "99999"),
             ("settings: []", "setings: []", 10, "setings"),
         ] {
             let error = read(&GOOD.replacen(from, to, 1)).expect_err(to);

@@ -1,19 +1,18 @@
-//! `export` and `secrets`: a cluster for other programs, and the file of its secrets.
+//! `export`: a cluster for other programs.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::args::{self, ExportWhat, SecretsAction};
+use super::args::{self, ExportWhat};
 use super::context::Context;
 use super::message::{self, Failure, Outcome};
-use super::plan::{SECRETS_FILE, read_settings};
+use super::plan::read_settings;
+use super::secrets::{look_up, secrets_path};
 use crate::export;
-use crate::inputs::{Resolver, SecretFile};
+use crate::inputs::SecretFile;
 use crate::planner;
 use crate::secrets::{HostKey, Kind};
-use crate::spec::nearest;
 
 /// `ceil-img export`
 pub fn export(context: &Context, args: &args::Export) -> Result<Outcome, Failure> {
@@ -29,7 +28,7 @@ pub fn export(context: &Context, args: &args::Export) -> Result<Outcome, Failure
                     return Err(Failure::new(format!("the host key `{name}` is not there yet"))
                         .hint("`ceil-img build` makes it"));
                 }
-                let secret = get(&mut file, name, Kind::SshHostKey)?;
+                let secret = look_up(&mut file, name, Kind::SshHostKey)?;
                 let node = name.trim_start_matches("ssh.").to_owned();
                 keys.insert(node, HostKey::from_openssh(name, &secret)?);
             }
@@ -66,79 +65,4 @@ pub fn export(context: &Context, args: &args::Export) -> Result<Outcome, Failure
         message::line(text.trim_end())?;
     }
     Ok(Outcome::Done)
-}
-
-fn secrets_path(cluster: &Path) -> PathBuf {
-    cluster.with_file_name(SECRETS_FILE)
-}
-
-fn get(file: &mut SecretFile, name: &str, kind: Kind) -> Result<crate::secrets::Secret, Failure> {
-    let mut fill = |buf: &mut [u8]| getrandom::fill(buf).map_err(std::io::Error::from);
-    let mut outside = Resolver {
-        variable: &|name| std::env::var(name).ok(),
-        fill: &mut fill,
-    };
-    Ok(file.store.get(name, kind, &mut outside)?)
-}
-
-/// `ceil-img secrets`
-pub fn secrets(context: &Context, args: &args::Secrets) -> Result<Outcome, Failure> {
-    let (cluster, inputs) = read_settings(context, &args.file)?;
-    let needed = planner::needed_secrets(&cluster, &inputs)?;
-    let path = secrets_path(&args.file);
-    let mut file = SecretFile::open(&path)?;
-    match &args.action {
-        SecretsAction::Check => {
-            let mut outcome = Outcome::Done;
-            let mut known: Vec<String> = file.store.sources().map(|(name, _)| name.to_owned()).collect();
-            known.retain(|name| !needed.contains_key(name));
-            for (name, kind) in &needed {
-                let there = file.store.sources().any(|(known, _)| known == name);
-                let state = match (there, kind) {
-                    (true, _) => match get(&mut file, name, *kind) {
-                        Ok(_) => "there".to_owned(),
-                        Err(e) => {
-                            outcome = Outcome::Different;
-                            e.render().trim_start_matches("error: ").to_owned()
-                        }
-                    },
-                    (false, Kind::Given) => {
-                        outcome = Outcome::Different;
-                        "missing: only you know it".to_owned()
-                    }
-                    (false, _) => "made by the next build".to_owned(),
-                };
-                show(context, name, &state)?;
-            }
-            for name in known {
-                show(context, &name, "not used by this cluster")?;
-            }
-            Ok(outcome)
-        }
-        SecretsAction::Rotate { name } => {
-            let kind = needed.get(name).ok_or_else(|| {
-                let hint = nearest(name, needed.keys().map(String::as_str))
-                    .map_or(String::new(), |n| format!(", did you mean `{n}`?"));
-                Failure::new(format!("the cluster has no secret `{name}`{hint}"))
-                    .hint("`ceil-img secrets check` lists them")
-            })?;
-            let mut fill = |buf: &mut [u8]| getrandom::fill(buf).map_err(std::io::Error::from);
-            file.store.rotate(name, *kind, &mut fill)?;
-            file.save()?;
-            context.note(&format!(
-                "`{name}` has a new value in `{}`; build the images that hold it anew",
-                path.display()
-            ));
-            Ok(Outcome::Done)
-        }
-    }
-}
-
-fn show(context: &Context, name: &str, state: &str) -> Result<(), Failure> {
-    if context.json {
-        message::json(&json!({"event": "secret", "name": name, "state": state}))?;
-    } else {
-        message::line(&format!("{name}: {state}"))?;
-    }
-    Ok(())
 }

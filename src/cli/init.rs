@@ -12,7 +12,7 @@ use serde_json::json;
 use super::args;
 use super::context::Context;
 use super::message::{self, Failure, Outcome};
-use super::plan::SECRETS_FILE;
+use super::secrets::SECRETS_FILE;
 use crate::emit::Output;
 use crate::secrets::Secret;
 use crate::sets;

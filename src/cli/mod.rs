@@ -19,6 +19,7 @@ mod plan;
 mod profiles;
 mod progress;
 mod replan;
+mod secrets;
 mod store;
 mod verify;
 
@@ -67,7 +68,7 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Schema(args) => profiles::schema(args),
         Command::Plan(args) => plan::plan(&context, args),
         Command::Export(args) => export::export(&context, args),
-        Command::Secrets(args) => export::secrets(&context, args),
+        Command::Secrets(args) => secrets::secrets(&context, args),
         Command::Lint(args) => lint::lint(&context, args),
         Command::Fetch(args) => plan::fetch(&context, args),
         Command::Edit(args) => edit::edit(&context, args),

@@ -11,12 +11,13 @@ use super::context::{Context, facts, places};
 use super::memo::Memo;
 use super::message::{self, Failure, Outcome};
 use super::replan;
+use super::secrets::add_secrets;
 use crate::amend;
 use crate::base_os::BaseFacts;
 use crate::disk::BlockIo;
 use crate::edit::grow;
 use crate::image::Image;
-use crate::inputs::{self, Reading, Resolver, SecretFile};
+use crate::inputs::{self, Reading};
 use crate::lock::Mode;
 use crate::plan::{BasePlace, BaseRef, Edit, NodePlan, Op};
 use crate::planner;
@@ -109,50 +110,6 @@ pub fn read_settings(context: &Context, file: &Path) -> Result<(ClusterSpec, Inp
     let inputs = inputs::read_inputs(&cluster, &[], reading)?;
     Ok((cluster, inputs))
 }
-
-/// Looks up the secrets that the nodes need, in `secrets.yaml` beside the cluster file. What is not there is made;
-/// a command that promises to write nothing forgets it again.
-pub(super) fn add_secrets(
-    context: &Context,
-    cluster: &ClusterSpec,
-    inputs: &mut Inputs,
-    remember: Remember,
-) -> Result<(), Failure> {
-    let needed = planner::needed_secrets(cluster, inputs)?;
-    if needed.is_empty() {
-        return Ok(());
-    }
-    let path = Path::new(&cluster.file).with_file_name(SECRETS_FILE);
-    let mut file = SecretFile::open(&path)?;
-    let mut fill = |buf: &mut [u8]| getrandom::fill(buf).map_err(std::io::Error::from);
-    let mut outside = Resolver {
-        variable: &|name| std::env::var(name).ok(),
-        fill: &mut fill,
-    };
-    for (name, kind) in needed {
-        let value = file.store.get(&name, kind, &mut outside)?;
-        inputs.secrets.insert(name, value);
-    }
-    let made = file.store.made().len();
-    if made == 0 {
-        return Ok(());
-    }
-    if remember == Remember::No {
-        context.note(&format!(
-            "{made} secrets are not there yet and are made by `build`; until then the digest of the plan changes from run to run"
-        ));
-        return Ok(());
-    }
-    file.save()?;
-    context.note(&format!(
-        "made {made} secrets in `{}`; keep it, whoever has it owns the cluster",
-        path.display()
-    ));
-    Ok(())
-}
-
-/// Name of the file of secrets, beside the cluster file.
-pub const SECRETS_FILE: &str = "secrets.yaml";
 
 /// What `--base` names.
 fn base_argument(args: &args::ClusterArgs) -> Result<Option<BaseRef>, Failure> {

@@ -107,10 +107,14 @@ fn p47_keys_are_checked_by_version() {
         [(Some(1), "version")]
     );
     let found = check_network_config(
-        "version: 2\nethernets:\n  eth0:\n    dhcp4: true\nwifis: {w: {}}\n",
+        "version: 2\nethernets:\n  eth0:\n    dhcp: true\nwifis: {w: {}}\n",
         None,
     );
-    assert_eq!(keys(&found), [(None, "wifis.w")], "{found:?}");
+    assert_eq!(
+        keys(&found),
+        [(None, "wifis.w"), (Some(4), "ethernets.eth0.dhcp")],
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -157,9 +157,8 @@ fn shared(
 
 fn node(view: &View<'_>, peers: &[&View<'_>]) -> Result<Node, PlanError> {
     let settings = &view.resolved.settings;
-    let first = peers.iter().find(|v| v.role() == Role::Server);
     let role = match view.role() {
-        Role::Server if first.is_some_and(|f| std::ptr::eq(f.spec, view.spec)) => flavour::Role::FirstServer,
+        Role::Server if view.is_first_server(peers) => flavour::Role::FirstServer,
         Role::Server => flavour::Role::Server,
         _ => flavour::Role::Agent,
     };
@@ -219,7 +218,7 @@ pub(super) fn files(
     if !view.role().in_cluster() {
         return Ok(None);
     }
-    let peers: Vec<&View<'_>> = views.iter().filter(|v| v.cluster == view.cluster).collect();
+    let peers = view.peers(views);
     let Some((shared, flavour)) = shared(cluster, &peers, view)? else {
         return Ok(None);
     };
@@ -288,14 +287,10 @@ pub(super) fn addons(
     view: &View<'_>,
     names: &Names,
 ) -> Result<Vec<Edit>, PlanError> {
-    let peers: Vec<&View<'_>> = views.iter().filter(|v| v.cluster == view.cluster).collect();
-    let first = peers.iter().find(|v| v.role() == Role::Server);
-    let (Some((_, flavour)), Some(first)) = (flavour_of(cluster), first) else {
+    let peers = view.peers(views);
+    let Some((_, flavour)) = flavour_of(cluster).filter(|_| view.is_first_server(&peers)) else {
         return Ok(Vec::new());
     };
-    if !std::ptr::eq(first.spec, view.spec) {
-        return Ok(Vec::new());
-    }
     let folder = match flavour {
         Flavour::K3s => K3S_MANIFESTS,
         Flavour::Kubeadm => OWN_MANIFESTS,
@@ -358,7 +353,7 @@ pub fn kubeconfigs(cluster: &ClusterSpec, inputs: &Inputs) -> Result<Vec<(String
         if made.iter().any(|(name, _)| *name == view.cluster) {
             continue;
         }
-        let peers: Vec<&View<'_>> = views.iter().filter(|v| v.cluster == view.cluster).collect();
+        let peers = view.peers(&views);
         let Some((shared, flavour)) = shared(cluster, &peers, view)? else {
             continue;
         };

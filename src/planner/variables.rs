@@ -6,7 +6,7 @@ use crate::plan::Address;
 use crate::spec::{ClusterSpec, Distribution, Purpose, Role, SwapSettings};
 use crate::values::{Network4, Range4, Timestamp};
 
-use super::view::{View, v4};
+use super::view::{View, first_server, v4};
 
 /// Port of the API of Kubernetes.
 pub(super) const API_PORT: u16 = 6443;
@@ -14,7 +14,7 @@ pub(super) const API_PORT: u16 = 6443;
 /// All names for one node. `secret` is not among them: it is looked up by name, and looking makes a secret of the
 /// file.
 pub(super) fn of(cluster: &ClusterSpec, views: &[View<'_>], view: &View<'_>, epoch: Timestamp) -> Value {
-    let peers: Vec<&View<'_>> = views.iter().filter(|v| v.cluster == view.cluster).collect();
+    let peers = view.peers(views);
     let nodes: Vec<Value> = peers.iter().map(|v| node(cluster, &peers, v)).collect();
     let of_role = |role: Role| -> Vec<Value> {
         let pairs = peers.iter().zip(&nodes);
@@ -74,7 +74,7 @@ fn network(cluster: &ClusterSpec) -> Value {
 pub(super) fn endpoint(cluster: &ClusterSpec, peers: &[&View<'_>]) -> Option<String> {
     let told = cluster.kubernetes.as_ref().and_then(|k| k.endpoint.as_ref());
     told.map(|e| e.value.clone()).or_else(|| {
-        let first = peers.iter().find(|v| v.role() == Role::Server)?;
+        let first = first_server(peers)?;
         Some(
             first
                 .ip()
@@ -121,7 +121,6 @@ pub(super) fn full_name(cluster: &ClusterSpec, view: &View<'_>) -> String {
 fn node(cluster: &ClusterSpec, peers: &[&View<'_>], view: &View<'_>) -> Value {
     let settings = &view.resolved.settings;
     let fixed = view.fixed();
-    let first_server = peers.iter().find(|v| v.role() == Role::Server);
     let ports: Vec<Value> = view
         .ports
         .iter()
@@ -194,6 +193,6 @@ fn node(cluster: &ClusterSpec, peers: &[&View<'_>], view: &View<'_>) -> Value {
         "kubelet": {"system_reserved_memory": kubelet.system_reserved_memory,
             "eviction_memory": kubelet.eviction_memory, "args": kubelet.args},
         "users": users,
-        "first_server": first_server.is_some_and(|v| std::ptr::eq(v.spec, view.spec)),
+        "first_server": view.is_first_server(peers),
     })
 }

@@ -56,6 +56,18 @@ impl View<'_> {
             .map_or(Role::Helper, |r| r.value)
     }
 
+    /// The nodes of its cluster, itself included, in the order of the file.
+    #[must_use]
+    pub fn peers<'v>(&self, views: &'v [View<'v>]) -> Vec<&'v View<'v>> {
+        views.iter().filter(|v| v.cluster == self.cluster).collect()
+    }
+
+    /// Whether it is the first server among its peers, which the cluster begins on.
+    #[must_use]
+    pub fn is_first_server(&self, peers: &[&View<'_>]) -> bool {
+        first_server(peers).is_some_and(|first| std::ptr::eq(first.spec, self.spec))
+    }
+
     /// The interface that carries the cluster's traffic.
     #[must_use]
     pub fn port(&self) -> &Port {
@@ -214,4 +226,9 @@ fn one<'a>(cluster: &ClusterSpec, node: &'a NodeSpec, inputs: &'a Inputs) -> Res
 /// Whether an address is one of IPv4, for lists that hold only these.
 pub(super) fn v4(address: Option<IpAddr>) -> Option<std::net::Ipv4Addr> {
     address.and_then(ipv4)
+}
+
+/// The first server among nodes of one cluster.
+pub(super) fn first_server<'v, 'a>(peers: &[&'v View<'a>]) -> Option<&'v View<'a>> {
+    peers.iter().copied().find(|v| v.role() == Role::Server)
 }

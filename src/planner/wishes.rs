@@ -64,8 +64,11 @@ pub(super) fn of(
         interfaces: if plain { Vec::new() } else { interfaces },
         // A cluster of one needs no list of members.
         hosts: if views.len() > 1 {
-            let peers = views.iter().filter(|v| v.cluster == view.cluster);
-            peers.filter_map(|v| v.host(cluster.domain.as_ref())).collect()
+            let peers = view.peers(views);
+            peers
+                .iter()
+                .filter_map(|v| v.host(cluster.domain.as_ref()))
+                .collect()
         } else {
             Vec::new()
         },

@@ -212,13 +212,7 @@ impl<'a> Fields<'a> {
 
     /// As [`Fields::get`], with null allowed.
     pub fn get_or_null(&self, key: &str) -> Option<Node<'a>> {
-        let Kind::Map(entries) = &self.node.value.kind else {
-            return None;
-        };
-        entries
-            .iter()
-            .find(|(k, _)| k.text == key)
-            .map(|(k, value)| self.node.child(&k.text, value))
+        self.node.get(key)
     }
 
     /// The value of a key that must be there.

@@ -37,11 +37,7 @@ fn examples_of_the_readme_run() {
 fn yaml_of_the_readme_is_right() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let text = fs::read_to_string(path).unwrap();
-    let blocks: Vec<&str> = text
-        .split("```yaml\n")
-        .skip(1)
-        .map(|block| block.split("```").next().unwrap())
-        .collect();
+    let blocks = yaml_blocks(&text);
     let [cluster, profile, edits] = blocks[..] else {
         panic!(
             "README.md has {} YAML examples; this test knows three",
@@ -88,11 +84,7 @@ fn yaml_of_the_readme_is_right() {
 fn yaml_of_the_cluster_page_is_right() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cluster.md");
     let text = fs::read_to_string(path).unwrap();
-    let blocks: Vec<&str> = text
-        .split("```yaml\n")
-        .skip(1)
-        .map(|block| block.split("```").next().unwrap())
-        .collect();
+    let blocks = yaml_blocks(&text);
     let [cluster, profile] = blocks[..] else {
         panic!(
             "docs/cluster.md has {} YAML examples; this test knows two",
@@ -121,6 +113,14 @@ fn yaml_of_the_cluster_page_is_right() {
         .args(["ls", "out/node-4.img", "root:/etc/motd"])
         .stdout_has("-0600")
         .run();
+}
+
+/// The texts of all `yaml` blocks.
+fn yaml_blocks(text: &str) -> Vec<&str> {
+    text.split("```yaml\n")
+        .skip(1)
+        .map(|block| block.split("```").next().unwrap())
+        .collect()
 }
 
 /// The lines of `sh` and `console` blocks that call the program, without prompt and comment.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ceil_img::values::Digest;
 use serde_json::Value;
 
-use crate::support::bases::{Base, base};
+use crate::support::bases::{Base, base, each_family};
 use crate::support::cli::{Ran, Test};
 use crate::support::judge::{self, Change, Content, Entry};
 use crate::support::{tiny, tools};
@@ -420,22 +420,4 @@ fn the_whole_path(name: &str) {
         .run();
 }
 
-macro_rules! families {
-    ($($test:ident $name:literal),* $(,)?) => {
-        $(#[test]
-        fn $test() {
-            the_whole_path($name);
-        })*
-    };
-}
-
-families! {
-    hypriot "hypriot",
-    rpi64 "rpi64",
-    raspios_buster "raspios-buster",
-    raspios_bullseye "raspios-bullseye",
-    raspios_bookworm "raspios-bookworm",
-    raspios_trixie "raspios-trixie",
-    ubuntu_raspi "ubuntu-raspi",
-    debian_gpt "debian-gpt",
-}
+each_family!(the_whole_path);

@@ -14,7 +14,7 @@ use ceil_img::secrets::HostKey;
 use ceil_img::values::{ByteSize, Digest, VolumeName};
 
 use crate::pipeline::{EPOCH, Raw, write_edited};
-use crate::support::bases::{self, Base};
+use crate::support::bases::{self, Base, each_family};
 use crate::support::judge::{self, Partition};
 use crate::support::tools;
 
@@ -593,22 +593,4 @@ fn f072_the_unit_of_compressed_memory_is_sound() {
     assert!(out.status.success() && !said.contains("ceil-zram"), "{said}");
 }
 
-macro_rules! families {
-    ($($test:ident $name:literal),* $(,)?) => {
-        $(#[test]
-        fn $test() {
-            every_wish($name);
-        })*
-    };
-}
-
-families! {
-    hypriot "hypriot",
-    rpi64 "rpi64",
-    raspios_buster "raspios-buster",
-    raspios_bullseye "raspios-bullseye",
-    raspios_bookworm "raspios-bookworm",
-    raspios_trixie "raspios-trixie",
-    ubuntu_raspi "ubuntu-raspi",
-    debian_gpt "debian-gpt",
-}
+each_family!(every_wish);

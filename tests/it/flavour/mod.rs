@@ -18,21 +18,8 @@ use ceil_img::plan::Content;
 use ceil_img::secrets::Secret;
 use serde_json::Value;
 
+use crate::support::noise::noise;
 use crate::support::tools;
-
-/// Numbers that look random and are the same for a seed.
-fn noise(seed: u64) -> impl FnMut(&mut [u8]) -> std::io::Result<()> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    move |buf| {
-        for byte in buf {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            *byte = (state >> 24) as u8;
-        }
-        Ok(())
-    }
-}
 
 /// All secrets that a flavour asks for.
 fn secrets(flavour: Flavour, seed: u64) -> Secrets {

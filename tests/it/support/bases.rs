@@ -135,3 +135,26 @@ pub fn sparse_extract(source: &mut File, start: u64, length: u64, to: &Path) {
         done += step as u64;
     }
 }
+
+/// One test for each family, which calls the function with the family's name.
+macro_rules! each_family {
+    ($call:path) => {
+        each_family! { $call:
+            hypriot "hypriot",
+            rpi64 "rpi64",
+            raspios_buster "raspios-buster",
+            raspios_bullseye "raspios-bullseye",
+            raspios_bookworm "raspios-bookworm",
+            raspios_trixie "raspios-trixie",
+            ubuntu_raspi "ubuntu-raspi",
+            debian_gpt "debian-gpt",
+        }
+    };
+    ($call:path: $($test:ident $name:literal),* $(,)?) => {
+        $(#[test]
+        fn $test() {
+            $call($name);
+        })*
+    };
+}
+pub(crate) use each_family;

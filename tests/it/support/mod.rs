@@ -7,6 +7,7 @@ pub mod bases;
 pub mod cli;
 pub mod faulty;
 pub mod judge;
+pub mod noise;
 #[path = "../../../src/fetch/test_server.rs"]
 pub mod test_server;
 pub mod tiny;
