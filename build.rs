@@ -1,6 +1,11 @@
 //! Lists the built-in overlays for `src/inputs/overlays.rs`: files with their bytes, folders, and what is a program,
 //! so that a downloaded binary works alone.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "cargo tells a build script its folders by the environment"
+)]
+
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

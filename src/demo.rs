@@ -54,9 +54,13 @@ const CONFIG_TXT: &str = "# Demo base: the settings that matter to ceil-img, as 
     dtparam=audio=on\ncamera_auto_detect=1\ndisplay_auto_detect=1\nauto_initramfs=1\narm_64bit=1\n\n[cm4]\notg_mode=1\n\n\
     [all]\n";
 const DPKG_STATUS: &str = "Package: cloud-init\nStatus: install ok installed\nArchitecture: all\n\
-    Version: 25.2-1~bpo13+1+rpt20\nDescription: entry of the demo base\n\n";
+    Version: 25.2-1~bpo13+1+rpt20\nDescription: entry of the demo base\n\n\
+    Package: systemd\nStatus: install ok installed\nArchitecture: arm64\nVersion: 257.9-1~deb13u1\n\
+    Description: entry of the demo base\n\n";
 const CLOUD_CFG: &str =
     "datasource_list: [NoCloud, None]\ndatasource:\n  NoCloud:\n    seedfrom: file:///boot/firmware\n";
+const SSH_SERVICE: &str = "[Unit]\nDescription=SSH server\n\n[Service]\nExecStart=/usr/sbin/sshd -D\n\n\
+    [Install]\nWantedBy=multi-user.target\nAlias=sshd.service\n";
 const STOCK: &str = "# Nothing is set here in the demo base.\n";
 
 /// The start of an ELF file for AArch64 (System V ABI, `e_machine` 183), enough to tell the architecture.
@@ -168,6 +172,7 @@ fn fill_root(root: &mut dyn Volume) -> Result<(), FsError> {
         ("/usr/bin", 0o755),
         ("/usr/lib", 0o755),
         ("/usr/lib/systemd", 0o755),
+        ("/usr/lib/systemd/system", 0o755),
         ("/usr/local", 0o755),
         ("/usr/local/bin", 0o755),
         ("/usr/sbin", 0o755),
@@ -214,6 +219,12 @@ fn fill_root(root: &mut dyn Volume) -> Result<(), FsError> {
         ("/usr/lib/os-release", OS_RELEASE.as_bytes(), 0o644),
         ("/usr/bin/dash", &ELF_AARCH64, 0o755),
         ("/usr/bin/dpkg", &ELF_AARCH64, 0o755),
+        ("/usr/lib/systemd/systemd", &ELF_AARCH64, 0o755),
+        (
+            "/usr/lib/systemd/system/ssh.service",
+            SSH_SERVICE.as_bytes(),
+            0o644,
+        ),
         ("/usr/bin/cloud-init", b"#!/bin/sh\nexit 1\n", 0o755),
         ("/var/lib/dpkg/status", DPKG_STATUS.as_bytes(), 0o644),
     ] {

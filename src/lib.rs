@@ -12,6 +12,7 @@
 //! | [`values`], [`report`] | small checked values; progress that is told, not drawn |
 //! | [`spec`], [`board`], [`catalog`], [`inputs`], [`template`] | what the user wants, what exists, how it is read |
 //! | [`artifacts`], [`lock`] | programs and image archives by name; what every input was, so that it stays so |
+//! | [`sets`] | directories of whole clusters, to begin with |
 //! | [`addon`] | headers of add-ons, and rules over a list of them |
 //! | [`secrets`] | keys, certificates, tokens and hashes of a cluster |
 //! | [`flavour`] | what k3s and kubeadm need on a node: files, units and values, and which versions fit together |
@@ -21,6 +22,7 @@
 //! | [`fetch`] | downloads, digests, packings, the cache |
 //! | [`disk`], [`fs`], [`image`] | block access and the overlay; tables; ext4 and FAT in place |
 //! | [`base_os`], [`amend`], [`edit`] | what a base is and how it takes its identity; texts; edits carried out |
+//! | [`cloud_config`] | what is wrong with the seed files of cloud-init |
 //! | [`bmap`], [`emit`], [`diff`], [`dump`] | block maps, outputs that appear complete, what differs between two images, every byte explained |
 //! | [`demo`], [`sys`] | a small base made on the spot; what the system does for files |
 //! | [`cli`] | everything, and nothing names it |
@@ -63,6 +65,7 @@ pub mod bmap;
 pub mod board;
 pub mod catalog;
 pub mod cli;
+pub mod cloud_config;
 pub mod demo;
 pub mod diff;
 pub mod disk;
@@ -81,6 +84,7 @@ pub mod plan;
 pub mod planner;
 pub mod report;
 pub mod secrets;
+pub mod sets;
 pub mod spec;
 pub mod sys;
 pub mod template;

@@ -33,6 +33,31 @@ pub fn hosts_loopback(text: &str, hostname: &str, domain: Option<&str>) -> Strin
     lines.concat()
 }
 
+/// Sets the lines of other machines, each an address and its names: a line of that address is replaced, others of it
+/// go, new ones are appended in their order (F045).
+#[must_use]
+pub fn hosts_members(text: &str, members: &[(String, String)]) -> String {
+    let ending = line_ending(text);
+    let mut lines = lines(text);
+    for (ip, names) in members {
+        let found: Vec<usize> = (0..lines.len())
+            .filter(|i| address(&lines[*i]) == Some(ip.as_str()))
+            .collect();
+        for i in found.iter().skip(1).rev() {
+            lines.remove(*i);
+        }
+        let wanted = format!("{ip}\t{names}");
+        if let Some(first) = found.first() {
+            let tail = if lines[*first].ends_with('\n') { ending } else { "" };
+            lines[*first] = format!("{wanted}{tail}");
+        } else {
+            let end = lines.len();
+            push_line(&mut lines, end, &wanted, ending);
+        }
+    }
+    lines.concat()
+}
+
 fn address(line: &str) -> Option<&str> {
     line.split(['#']).next()?.split_whitespace().next()
 }
@@ -56,6 +81,17 @@ mod tests {
             "# x\n127.0.0.1 localhost\n127.0.1.1\tone.ceil.internal one\n"
         );
         assert_eq!(hosts_loopback("", "one", None), "127.0.1.1\tone\n");
+    }
+
+    #[test]
+    fn f045_members_have_one_line_each() {
+        let members = [
+            ("10.0.0.1".to_owned(), "one.c one".to_owned()),
+            ("10.0.0.2".to_owned(), "two".to_owned()),
+        ];
+        let once = hosts_members("127.0.0.1 localhost\n10.0.0.2 old\n10.0.0.2 older\n", &members);
+        assert_eq!(once, "127.0.0.1 localhost\n10.0.0.2\ttwo\n10.0.0.1\tone.c one\n");
+        assert_eq!(hosts_members(&once, &members), once);
     }
 
     #[test]

@@ -8,7 +8,7 @@ const MAX_LEN: usize = 2047;
 /// Order is kept and new words go to the end, before a bare `--`, after which words belong to init. A word that is
 /// there is not added again. A word to remove is a whole `key=value`, or a bare key for every value of it. Comma
 /// lists of `cgroup_enable` and `cgroup_disable` become one word each, since not every kernel and script reads
-/// them, and `cgroup_enable=memory` stands after every other cgroup word, since the last one counts. The result
+/// them (one with a quote stays, since its commas may belong to a value), and `cgroup_enable=memory` stands after every other cgroup word, since the last one counts. The result
 /// is one line with one newline.
 ///
 /// ```
@@ -93,11 +93,12 @@ pub fn kernel_words(text: &str) -> Result<Vec<String>, AmendError> {
     Ok(words)
 }
 
-/// One word, or one for each item of a cgroup comma list.
+/// One word, or one for each item of a cgroup comma list. One with a quote stays whole: its parts could hold half a
+/// pair each, and a half reaches over the blank to the next word.
 fn split_list(word: &str) -> impl Iterator<Item = String> {
-    let list = word
-        .split_once('=')
-        .filter(|(key, value)| matches!(*key, "cgroup_enable" | "cgroup_disable") && value.contains(','));
+    let list = word.split_once('=').filter(|(key, value)| {
+        matches!(*key, "cgroup_enable" | "cgroup_disable") && value.contains(',') && !value.contains('"')
+    });
     match list {
         Some((key, value)) => value
             .split(',')
@@ -243,6 +244,21 @@ mod tests {
     fn quotes_hold_blanks() {
         let text = "dyndbg=\"file a.c +p\" quiet\n";
         assert_eq!(amend(text, &["x"], &["quiet"]), "dyndbg=\"file a.c +p\" x\n");
+    }
+
+    /// Split at its comma, a quoted list became halves; of two equal halves one was dropped, and the line that came
+    /// out had an open quote.
+    #[test]
+    fn a_cgroup_list_with_a_quote_stays_whole() {
+        let text = "cgroup_enable=\"a,b\" cgroup_enable=\"a,c\" x\n";
+        assert_eq!(amend(text, &[], &[]), text);
+        assert_eq!(
+            amend(text, &["cgroup_enable=memory"], &["x"]),
+            "cgroup_enable=\"a,b\" cgroup_enable=\"a,c\" cgroup_enable=memory\n"
+        );
+        // The shape that was found at random: equal parts in one word, and one quote in each half of it.
+        let text = "cgroup_enable=\"e,m,\"e,m,\"e,\"e\n";
+        assert_eq!(amend(text, &[], &[]), text);
     }
 
     #[test]

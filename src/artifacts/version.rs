@@ -2,6 +2,9 @@
 
 use std::cmp::Ordering;
 
+/// Numbers of a version, each with the letters behind it.
+type Parts = Vec<(u64, String)>;
+
 /// A version without the leading `v` that tags have.
 #[must_use]
 pub fn normal(version: &str) -> &str {
@@ -21,7 +24,7 @@ pub fn satisfies(version: &str, wanted: &str) -> bool {
 
 /// Orders versions: numbers by value, the rest by letters; `-` marks one that comes before the release.
 pub(super) fn compare(a: &str, b: &str) -> Ordering {
-    let split = |text: &str| -> (Vec<(u64, String)>, Option<Vec<(u64, String)>>) {
+    let split = |text: &str| -> (Parts, Option<Parts>) {
         let (release, before) = match normal(text).split_once('-') {
             Some((release, before)) => (release, Some(pieces(before))),
             None => (normal(text), None),

@@ -1,103 +1,110 @@
-use crate::amend::hosts_loopback;
-use crate::plan::{Address, Attributes, Content, Edit, NodePlan, Op, Origin};
-use crate::template::TemplateError;
-use crate::values::{ImagePath, ImagePathError, VolumeName};
+use crate::amend::{hosts_loopback, hosts_members};
+use crate::plan::{Address, Content, NodePlan, Op, Wishes};
+use crate::values::VolumeName;
 
+use super::builder::{Builder, Failure};
+use super::cloud_init::SeedKeys;
 use super::{BaseFacts, CloudInit, Resolved, Seed, cloud_init, network};
 
 /// `/etc/hosts` of a base that has none.
 const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\t\tlocalhost ip6-localhost ip6-loopback\nff02::1\t\tip6-allnodes\nff02::2\t\tip6-allrouters\n";
 
-/// The edits that make a node itself on this base: host name, hosts, cloud-init's seed, a fixed address. They come
-/// before the node's own edits, and a file that the node puts itself is left to it.
+/// The edits that make a node what it should be on this base: its name, addresses, accounts and all else that it wishes
+/// of the operating system, and cloud-init's seed. They come before the node's own edits, and a file that the node puts
+/// itself is left to it.
+///
+/// What does not need the running machine is baked into the root volume; accounts, packages and locales go to
+/// cloud-init where it has a seed.
 ///
 /// # Errors
-/// A sentence that says what is supported, when the base has no known way to a fixed address.
+/// A sentence that says what is supported, when the base has no known way to something.
 pub fn identity_edits(plan: &NodePlan, facts: &BaseFacts) -> Result<Resolved, String> {
-    let mut out = Builder {
-        plan,
-        facts,
-        resolved: Resolved::default(),
-    };
-    out.build().map_err(|e| match e {
-        Failure::Path(e) => e.to_string(),
-        Failure::Template(e) => e.to_string(),
-        Failure::Refused(why) => why,
-    })?;
+    let mut out = Builder::new(plan, facts);
+    out.build()?;
     Ok(out.resolved)
-}
-
-enum Failure {
-    Path(ImagePathError),
-    Template(TemplateError),
-    Refused(String),
-}
-
-impl From<ImagePathError> for Failure {
-    fn from(e: ImagePathError) -> Self {
-        Self::Path(e)
-    }
-}
-
-impl From<TemplateError> for Failure {
-    fn from(e: TemplateError) -> Self {
-        Self::Template(e)
-    }
-}
-
-struct Builder<'a> {
-    plan: &'a NodePlan,
-    facts: &'a BaseFacts,
-    resolved: Resolved,
 }
 
 impl Builder<'_> {
     fn build(&mut self) -> Result<(), Failure> {
-        let identity = &self.plan.identity;
+        let (plan, facts) = (self.plan, self.facts);
+        let identity = &plan.identity;
         let hostname = identity.hostname.as_str();
         self.put(VolumeName::Root, "/etc/hostname", &format!("{hostname}\n"))?;
         let hosts = hosts_loopback(
-            self.facts.hosts.as_deref().unwrap_or(HOSTS),
+            facts.hosts.as_deref().unwrap_or(HOSTS),
             hostname,
             identity.domain.as_ref().map(|d| d.as_str()),
         );
-        self.put(VolumeName::Root, "/etc/hosts", &hosts)?;
-        let seeded = match &self.facts.cloud_init {
+        let members: Vec<(String, String)> = plan
+            .wishes
+            .hosts
+            .iter()
+            .map(|host| {
+                let names: Vec<&str> = host.names.iter().map(|n| n.as_str()).collect();
+                (host.ip.to_string(), names.join(" "))
+            })
+            .collect();
+        self.put(VolumeName::Root, "/etc/hosts", &hosts_members(&hosts, &members))?;
+        let seeded = match &facts.cloud_init {
             Some(cloud) => match &cloud.seed {
                 Some(seed) => Some((cloud, seed)),
                 None => {
-                    self.note(
-                        "the base has cloud-init, but it does not look for a seed on the boot volume: the host name is baked into the root volume only".to_owned(),
-                    );
+                    self.note("the base has cloud-init, but it does not look for a seed on the boot volume: the host name is baked into the root volume only");
                     None
                 }
             },
             None => {
-                self.note(
-                    "the base has no cloud-init: the host name is baked into the root volume".to_owned(),
-                );
+                self.note("the base has no cloud-init: the host name is baked into the root volume");
                 None
             }
         };
-        match seeded {
-            Some((cloud, seed)) => self.seed(cloud, seed),
-            None => self.baked_address(),
+        let mut keys = seeded.map(|_| SeedKeys::default());
+        let mark = self.resolved.edits.len();
+        self.machine_id()?;
+        if plan.wishes != Wishes::default() {
+            self.wishes(keys.as_mut())?;
         }
+        // The seed stands with the name, in front of what the system is wished to be.
+        let wished = self.resolved.edits.split_off(mark);
+        if let (Some((cloud, seed)), Some(keys)) = (seeded, &keys) {
+            self.seed(cloud, seed, keys)?;
+        }
+        self.network(seeded)?;
+        self.resolved.edits.extend(wished);
+        Ok(())
     }
 
-    fn note(&mut self, text: String) {
-        self.resolved.notes.push(text);
+    /// Everything but the network, which has one owner of its own.
+    fn wishes(&mut self, mut keys: Option<&mut SeedKeys>) -> Result<(), Failure> {
+        if let Some(keys) = keys.as_deref_mut() {
+            keys.own_hosts = !self.plan.wishes.hosts.is_empty();
+        }
+        self.users(keys.as_deref_mut())?;
+        self.ssh(keys.as_deref_mut())?;
+        self.timezone(keys.as_deref_mut())?;
+        self.locale(keys.as_deref_mut())?;
+        self.keyboard(keys.as_deref_mut())?;
+        self.packages(keys)?;
+        self.swap()?;
+        self.sysctls()?;
+        self.modules()?;
+        self.units()?;
+        self.clock()
     }
 
-    fn seed(&mut self, cloud: &CloudInit, seed: &Seed) -> Result<(), Failure> {
-        let identity = &self.plan.identity;
+    fn seed(&mut self, cloud: &CloudInit, seed: &Seed, keys: &SeedKeys) -> Result<(), Failure> {
+        let plan = self.plan;
+        let identity = &plan.identity;
         let hostname = identity.hostname.as_str();
-        let version = cloud.version.as_deref();
-        let shown = version.map_or("an unknown version".to_owned(), |v| format!("version {v}"));
-        let (dir, why) = match seed {
-            Seed::Boot { dir } => (dir.trim_end_matches('/'), "reads its seed from the boot volume"),
-            Seed::Links { .. } => ("", "reads its seed through links to the boot volume"),
+        let shown = cloud
+            .version
+            .as_deref()
+            .map_or("an unknown version".to_owned(), |v| format!("version {v}"));
+        let why = match seed {
+            Seed::Boot { .. } => "reads its seed from the boot volume",
+            Seed::Links { .. } => "reads its seed through links to the boot volume",
         };
+        let dir = seed.dir();
         self.note(format!(
             "host name and instance id go to cloud-init ({shown}), which {why}, and are baked into the root volume too"
         ));
@@ -106,63 +113,74 @@ impl Builder<'_> {
             &format!("{dir}/meta-data"),
             &cloud_init::meta_data(cloud.meta_data.as_deref(), &identity.instance_id, hostname),
         )?;
-        match cloud_init::user_data(cloud.user_data.as_deref(), hostname)? {
+        let path = format!("{dir}/user-data");
+        match cloud_init::user_data(cloud.user_data.as_deref(), hostname, keys)? {
             Some((text, kept)) => {
-                if self.put(VolumeName::Boot, &format!("{dir}/user-data"), &text)? && kept {
-                    self.note("the base's own user-data is kept, with the host name set in it".to_owned());
+                if kept && !plan.wishes.legacy && plan.wishes != Wishes::default() && cloud_init::tells_a_password(&text) {
+                    return Err(Failure::Refused(format!(
+                        "the base's own user-data makes an account with a password that everyone knows; give `users` of your own, or `legacy: true` to keep that of {}",
+                        self.facts.called()
+                    )));
+                }
+                let content = if keys.is_secret() {
+                    Content::secret(text.as_bytes())
+                } else {
+                    Content::inline(text.as_bytes())
+                };
+                let put = self.put_content(VolumeName::Boot, &path, content, crate::plan::Attributes::default())?;
+                if put && kept {
+                    self.note("the base's own user-data is kept, with the host name set in it");
+                } else if !put && !keys.is_empty() {
+                    self.note("the wishes that cloud-init carries are not in the node's own user-data: accounts, packages and locale are up to it");
                 }
             }
-            None => self.note(
-                "the base's own user-data is not a cloud-config and stays as it is; the host name comes from meta-data".to_owned(),
+            None if keys.is_empty() => self.note(
+                "the base's own user-data is not a cloud-config and stays as it is; the host name comes from meta-data",
             ),
-        }
-        let Address::Static(fixed) = &identity.address else {
-            return Ok(());
-        };
-        if version.is_some_and(|v| v.starts_with("0.7.") && v.as_bytes().get(4).is_some_and(|b| *b < b'9')) {
-            return Err(Failure::Refused(format!(
-                "cloud-init {} of this base cannot set a fixed address; use `address: dhcp` with a reservation, or a base with cloud-init 0.7.9 or later",
-                version.unwrap_or_default()
-            )));
-        }
-        let config_version = cloud_init::network_version(version);
-        let text = cloud_init::network_config(fixed, config_version)?;
-        // Without a link on the root volume the file of the boot volume would not be read.
-        let (volume, path) = match seed {
-            Seed::Links {
-                network_config: false,
-            } => (
-                VolumeName::Root,
-                "/var/lib/cloud/seed/nocloud-net/network-config".to_owned(),
-            ),
-            _ => (VolumeName::Boot, format!("{dir}/network-config")),
-        };
-        if self.put(volume, &path, &text)? {
-            self.note(format!(
-                "the address goes to cloud-init as network-config version {config_version}"
-            ));
+            None => {
+                return Err(Failure::Refused(
+                    "the base's own user-data is not a cloud-config, so that accounts, packages and locale have no place in it; put a user-data among the edits".to_owned(),
+                ));
+            }
         }
         Ok(())
     }
 
-    fn baked_address(&mut self) -> Result<(), Failure> {
-        let Address::Static(fixed) = &self.plan.identity.address else {
+    fn network(&mut self, seeded: Option<(&CloudInit, &Seed)>) -> Result<(), Failure> {
+        let plan = self.plan;
+        if !plan.wishes.interfaces.is_empty() {
+            return self.interfaces(seeded);
+        }
+        let Address::Static(fixed) = &plan.identity.address else {
             return Ok(());
         };
+        match seeded {
+            Some((cloud, seed)) => {
+                let version = cloud.version.as_deref();
+                let release = cloud.release();
+                if release.is_some_and(|r| !r.at_least(&[0, 7, 9])) {
+                    return Err(Failure::Refused(format!(
+                        "cloud-init {} of this base cannot set a fixed address; use `address: dhcp` with a reservation, or a base with cloud-init 0.7.9 or later",
+                        version.unwrap_or_default()
+                    )));
+                }
+                let one = network::wired(fixed);
+                self.network_config(cloud, seed, &[&one])
+            }
+            None => self.baked_address(fixed),
+        }
+    }
+
+    fn baked_address(&mut self, fixed: &crate::plan::StaticAddress) -> Result<(), Failure> {
         let Some((op, word)) = network::static_address(fixed, self.facts.network)? else {
-            let name = if self.facts.pretty_name.is_empty() {
-                "this base"
-            } else {
-                &self.facts.pretty_name
-            };
             return Err(Failure::Refused(format!(
-                "no way to set a fixed address on {name} is known; supported are cloud-init with a seed on the boot volume, NetworkManager, systemd-networkd and dhcpcd; use `address: dhcp` with a reservation or with network files among the edits"
+                "no way to set a fixed address on {} is known; supported are cloud-init with a seed on the boot volume, NetworkManager, systemd-networkd and dhcpcd; use `address: dhcp` with a reservation or with network files among the edits",
+                self.facts.called()
             )));
         };
         if let Op::Put { at, .. } = &op
-            && self.taken(at)
+            && self.left(at)
         {
-            self.note(format!("`{at}` is put by the node's own edits and left to them"));
             return Ok(());
         }
         self.note(format!(
@@ -170,62 +188,5 @@ impl Builder<'_> {
         ));
         self.push(op);
         Ok(())
-    }
-
-    fn push(&mut self, op: Op) {
-        self.resolved.edits.push(Edit {
-            op,
-            origin: Origin {
-                file: "<identity>".to_owned(),
-                line: 0,
-            },
-        });
-    }
-
-    /// Puts a file unless the node's own edits do; tells whether it did.
-    fn put(&mut self, volume: VolumeName, path: &str, text: &str) -> Result<bool, Failure> {
-        let at = ImagePath::on(volume, path)?;
-        if self.taken(&at) {
-            self.note(format!("`{at}` is put by the node's own edits and left to them"));
-            return Ok(false);
-        }
-        self.push(Op::Put {
-            at,
-            content: Content::inline(text.as_bytes()),
-            attributes: Attributes::default(),
-            xattrs: Vec::new(),
-            sparse: false,
-        });
-        Ok(true)
-    }
-
-    fn taken(&self, at: &ImagePath) -> bool {
-        self.plan.edits.iter().any(|edit| match &edit.op {
-            Op::Put { at: own, .. } | Op::Symlink { at: own, .. } | Op::Hardlink { at: own, .. } => {
-                self.same(own, at)
-            }
-            Op::Rename { to, .. } => self.same(to, at),
-            _ => false,
-        })
-    }
-
-    /// Whether the path of a user's edit is this place; a plain path goes through the boot volume's mount point.
-    fn same(&self, own: &ImagePath, at: &ImagePath) -> bool {
-        let (volume, path) = match own.volume {
-            Some(volume) => (volume, own.path()),
-            None => match own
-                .path()
-                .strip_prefix(self.facts.boot_mount.as_str())
-                .filter(|rest| rest.starts_with('/'))
-            {
-                Some(rest) => (VolumeName::Boot, rest),
-                None => (VolumeName::Root, own.path()),
-            },
-        };
-        let equal = match volume {
-            VolumeName::Boot => path.eq_ignore_ascii_case(at.path()),
-            VolumeName::Root => path == at.path(),
-        };
-        at.volume == Some(volume) && equal
     }
 }

@@ -3,17 +3,31 @@
 //! This room knows distributions: where they mount the FAT partition, whether cloud-init is there and where it
 //! looks, who sets up the network. It must not know host files or the network; it changes nothing.
 
+mod builder;
+mod clock;
 mod cloud_init;
+mod facts;
 mod identity;
+mod kernel;
+mod locale;
 mod network;
+mod packages;
 mod probe;
+mod ssh;
+mod swap;
 #[cfg(test)]
 mod tests;
+mod units;
+mod users;
 
 use crate::amend::FstabEntry;
 use crate::plan::Edit;
 
 pub use crate::values::Arch;
+pub use facts::{
+    ClockFacts, CloudInit, DbusId, Init, Kernel, RadioFacts, SshFacts, SwapFacts, SystemFacts,
+    cgroup_generation,
+};
 pub use identity::identity_edits;
 pub use probe::probe;
 
@@ -32,6 +46,17 @@ pub enum Seed {
     },
 }
 
+impl Seed {
+    /// The folder of the boot volume, without a final `/`.
+    #[must_use]
+    pub fn dir(&self) -> &str {
+        match self {
+            Self::Boot { dir } => dir.trim_end_matches('/'),
+            Self::Links { .. } => "",
+        }
+    }
+}
+
 /// Who sets up interfaces when cloud-init does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkManager {
@@ -41,21 +66,10 @@ pub enum NetworkManager {
     Networkd,
     /// dhcpcd with `/etc/dhcpcd.conf`.
     Dhcpcd,
+    /// ifupdown with `/etc/network/interfaces`.
+    Ifupdown,
     /// None of these.
     Unknown,
-}
-
-/// A cloud-init in the image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CloudInit {
-    /// Version as the package has it, such as `25.2-1~bpo13+1+rpt20`.
-    pub version: Option<String>,
-    /// Where it looks, if that is the boot volume.
-    pub seed: Option<Seed>,
-    /// Stock `user-data`, when there is one.
-    pub user_data: Option<String>,
-    /// Stock `meta-data`, when there is one.
-    pub meta_data: Option<String>,
 }
 
 /// What is known of an opened base image.
@@ -88,6 +102,35 @@ pub struct BaseFacts {
     pub root_label: String,
     /// Label of the boot volume.
     pub boot_label: String,
+    /// The inside of the system.
+    pub system: SystemFacts,
+}
+
+impl BaseFacts {
+    /// Generation of the control groups; `None` when the release is not known.
+    #[must_use]
+    pub fn cgroup_generation(&self) -> Option<u8> {
+        cgroup_generation(&self.version_codename)
+    }
+
+    /// The folder of the boot volume that the firmware prefixes to its files, such as `current/` of Ubuntu 25.10 and
+    /// later; empty as a rule (F032).
+    #[must_use]
+    pub fn boot_prefix(&self) -> &str {
+        let path = self.cmdline_path.as_deref().unwrap_or_default();
+        path.rsplit_once('/')
+            .map_or("", |(folder, _)| folder.trim_start_matches('/'))
+    }
+
+    /// What the base is called in messages.
+    #[must_use]
+    pub fn called(&self) -> &str {
+        if self.pretty_name.is_empty() {
+            "this base"
+        } else {
+            &self.pretty_name
+        }
+    }
 }
 
 /// Edits that carry a node's wishes on one base, and the sentences that explain the choice.

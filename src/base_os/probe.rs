@@ -1,12 +1,15 @@
 use crate::amend::{FstabEntry, parse_fstab, parse_os_release};
-use crate::fs::{Follow, FsError, FsResult, NodeKind, Stat, Volume, resolve};
+use crate::fs::{Follow, FsResult, NodeKind, Volume};
 
 use crate::values::{ELF_HEAD, elf_machine};
 
 use super::{Arch, BaseFacts, CloudInit, NetworkManager, Seed};
+use read::{dir, exists, file, head, node, text};
+pub(super) use system::SHARED_ID;
+use system::package;
 
-/// Longest file that is looked into, in bytes; `/var/lib/dpkg/status` of a full desktop has about 5 MB.
-const MAX_TEXT: u64 = 32 << 20;
+mod read;
+mod system;
 
 /// Programs that every base has, to read the processor from.
 const PROGRAMS: [&str; 4] = ["/usr/bin/dpkg", "/bin/sh", "/usr/bin/env", "/sbin/init"];
@@ -27,6 +30,7 @@ pub fn probe(boot: &dyn Volume, root: &dyn Volume) -> FsResult<BaseFacts> {
     let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
     let fstab = parse_fstab(&text(root, "/etc/fstab")?.unwrap_or_default());
     let boot_mount = boot_mount(root, &fstab)?;
+    let packages = text(root, "/var/lib/dpkg/status")?.unwrap_or_default();
     Ok(BaseFacts {
         id: field("ID"),
         version_codename: field("VERSION_CODENAME"),
@@ -34,7 +38,8 @@ pub fn probe(boot: &dyn Volume, root: &dyn Volume) -> FsResult<BaseFacts> {
         pretty_name: field("PRETTY_NAME"),
         arch: arch(root)?,
         cmdline_path: cmdline_path(boot)?,
-        cloud_init: cloud_init(boot, root, &boot_mount)?,
+        cloud_init: cloud_init(boot, root, &boot_mount, &packages)?,
+        system: system::system(boot, root, &fstab, &packages)?,
         network: network(root)?,
         hosts: text(root, "/etc/hosts")?,
         root_label: root.label(),
@@ -42,50 +47,6 @@ pub fn probe(boot: &dyn Volume, root: &dyn Volume) -> FsResult<BaseFacts> {
         boot_mount,
         fstab,
     })
-}
-
-/// The node behind a path, through the image's own links; `None` when there is none.
-fn node(volume: &dyn Volume, path: &str, follow: Follow) -> FsResult<Option<(Vec<u8>, Stat)>> {
-    let path = match resolve(volume, path.as_bytes(), follow) {
-        Ok(path) => path,
-        Err(FsError::NotADirectory(_) | FsError::SymlinkLoop(_) | FsError::NotFound(_)) => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    Ok(volume.stat(&path)?.map(|stat| (path, stat)))
-}
-
-/// A regular file and its length.
-fn file(volume: &dyn Volume, path: &str) -> FsResult<Option<(Vec<u8>, u64)>> {
-    Ok(node(volume, path, Follow::Last)?
-        .filter(|(_, stat)| stat.kind == NodeKind::File)
-        .map(|(path, stat)| (path, stat.size)))
-}
-
-fn dir(volume: &dyn Volume, path: &str) -> FsResult<Option<Vec<u8>>> {
-    Ok(node(volume, path, Follow::Last)?
-        .filter(|(_, stat)| stat.kind == NodeKind::Dir)
-        .map(|(path, _)| path))
-}
-
-fn exists(volume: &dyn Volume, path: &str) -> FsResult<bool> {
-    Ok(file(volume, path)?.is_some())
-}
-
-/// A text file; bytes that are no UTF-8 are replaced. A file that is too long counts as missing.
-fn text(volume: &dyn Volume, path: &str) -> FsResult<Option<String>> {
-    let Some((path, size)) = file(volume, path)?.filter(|(_, size)| *size <= MAX_TEXT) else {
-        return Ok(None);
-    };
-    let bytes = head(volume, &path, size)?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
-}
-
-fn head(volume: &dyn Volume, path: &[u8], len: u64) -> FsResult<Vec<u8>> {
-    let source = volume.open(path)?;
-    let len = len.min(source.len()).min(MAX_TEXT);
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-    source.read_at(0, &mut bytes)?;
-    Ok(bytes)
 }
 
 /// `e_machine` of the first program that is an ELF file.
@@ -157,10 +118,19 @@ fn network(root: &dyn Volume) -> FsResult<NetworkManager> {
     if dhcpcd && exists(root, "/etc/dhcpcd.conf")? {
         return Ok(NetworkManager::Dhcpcd);
     }
+    let ifup = exists(root, "/usr/sbin/ifup")? || exists(root, "/sbin/ifup")?;
+    if ifup && exists(root, "/etc/network/interfaces")? {
+        return Ok(NetworkManager::Ifupdown);
+    }
     Ok(NetworkManager::Unknown)
 }
 
-fn cloud_init(boot: &dyn Volume, root: &dyn Volume, boot_mount: &str) -> FsResult<Option<CloudInit>> {
+fn cloud_init(
+    boot: &dyn Volume,
+    root: &dyn Volume,
+    boot_mount: &str,
+    packages: &str,
+) -> FsResult<Option<CloudInit>> {
     if !exists(root, "/usr/bin/cloud-init")? || exists(root, "/etc/cloud/cloud-init.disabled")? {
         return Ok(None);
     }
@@ -170,20 +140,11 @@ fn cloud_init(boot: &dyn Volume, root: &dyn Volume, boot_mount: &str) -> FsResul
         _ => String::new(),
     };
     Ok(Some(CloudInit {
-        version: version(root)?,
+        version: package(packages, "cloud-init"),
         user_data: text(boot, &format!("{dir}/user-data"))?,
         meta_data: text(boot, &format!("{dir}/meta-data"))?,
         seed,
     }))
-}
-
-fn version(root: &dyn Volume) -> FsResult<Option<String>> {
-    let status = text(root, "/var/lib/dpkg/status")?.unwrap_or_default();
-    let package = status
-        .split("\n\n")
-        .find(|package| package.lines().any(|line| line == "Package: cloud-init"));
-    let version = package.and_then(|p| p.lines().find_map(|line| line.strip_prefix("Version: ")));
-    Ok(version.map(str::to_owned))
 }
 
 /// Where NoCloud looks. Of several settings the last counts, as cloud-init merges its files in the order of names.

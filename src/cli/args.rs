@@ -81,6 +81,12 @@ pub struct ClusterArgs {
 pub enum Command {
     /// Build the images of nodes.
     Build(Build),
+    /// Write a complete directory for a new cluster; without SET, list the sets.
+    Init(Init),
+    /// List, show and compare profiles.
+    Profiles(Profiles),
+    /// Print the JSON Schema of cluster files or of profiles.
+    Schema(SchemaArgs),
     /// Show what `build` would do, without doing it.
     Plan(PlanArgs),
     /// Find what is wrong or unwise in a cluster file; exit code 1 for errors.
@@ -165,6 +171,105 @@ pub struct PlanArgs {
 
     #[command(flatten)]
     pub cluster: ClusterArgs,
+}
+
+/// `init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The set to begin with.
+    #[arg(value_name = "SET")]
+    pub set: Option<String>,
+
+    /// List the sets.
+    #[arg(long, conflicts_with = "set")]
+    pub list: bool,
+
+    /// Where to write; made when it is missing [default: a folder of the cluster's name].
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+
+    /// Ask nothing: flags and defaults are enough.
+    #[arg(long, short)]
+    pub yes: bool,
+
+    /// Name of the cluster [default: that of the set].
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<crate::values::Hostname>,
+
+    /// Domain of the cluster [default: NAME.home.arpa].
+    #[arg(long, value_name = "DOMAIN")]
+    pub domain: Option<crate::values::Hostname>,
+
+    /// Time zone, such as `Europe/Berlin` [default: UTC].
+    #[arg(long, value_name = "ZONE")]
+    pub timezone: Option<String>,
+
+    /// Public SSH key, or a file with one [default: the first of ~/.ssh/*.pub].
+    #[arg(long, value_name = "FILE|KEY")]
+    pub ssh_key: Option<String>,
+
+    /// Login name of the administrator [default: ceil].
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+
+    /// Name of the WiFi. Its passphrase is no argument: it is asked for, or stands in secrets.yaml.
+    #[arg(long, value_name = "SSID", requires = "wifi_country")]
+    pub wifi: Option<String>,
+
+    /// Country whose rules for radio hold, such as `DE`.
+    #[arg(long, value_name = "CC")]
+    pub wifi_country: Option<String>,
+
+    /// Word size of the system: `arm64` or `armhf` [default: arm64].
+    #[arg(long, value_name = "ARCH", value_parser = ["arm64", "armhf"])]
+    pub arch: Option<String>,
+}
+
+/// `profiles`
+#[derive(Debug, Args)]
+pub struct Profiles {
+    /// What to do; `list` when nothing is said.
+    #[command(subcommand)]
+    pub action: Option<ProfilesAction>,
+
+    /// The cluster file, whose profiles come first.
+    #[arg(long, global = true, value_name = "FILE", default_value = "cluster.yaml")]
+    pub file: PathBuf,
+}
+
+/// What to do with profiles.
+#[derive(Debug, Subcommand)]
+pub enum ProfilesAction {
+    /// List all profiles: name, what it is, where it is from.
+    List,
+    /// Print a profile with all that it rests on, every value with its place.
+    Show {
+        /// The profile.
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Say what would differ if a node used B instead of A; exit code 1 when something does.
+    Diff {
+        /// The first profile.
+        #[arg(value_name = "A")]
+        old: String,
+
+        /// The second profile.
+        #[arg(value_name = "B")]
+        new: String,
+
+        /// The node of the cluster file [default: the first, or a trial node without a cluster file].
+        #[arg(long, value_name = "NODE")]
+        node: Option<String>,
+    },
+}
+
+/// `schema`
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Of what.
+    #[arg(value_name = "WHAT", value_parser = ["cluster", "profile"])]
+    pub what: String,
 }
 
 /// `export`

@@ -9,12 +9,14 @@ mod context;
 mod dump;
 mod edit;
 mod export;
+mod init;
 mod lint;
 mod locked;
 mod look;
 mod memo;
 mod message;
 mod plan;
+mod profiles;
 mod progress;
 mod replan;
 mod store;
@@ -60,6 +62,9 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
     let context = Context::new(&cli.global)?;
     match &cli.command {
         Command::Build(args) => build::build(&context, args),
+        Command::Init(args) => init::init(&context, args),
+        Command::Profiles(args) => profiles::profiles(&context, args),
+        Command::Schema(args) => profiles::schema(args),
         Command::Plan(args) => plan::plan(&context, args),
         Command::Export(args) => export::export(&context, args),
         Command::Secrets(args) => export::secrets(&context, args),

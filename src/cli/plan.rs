@@ -34,7 +34,7 @@ pub enum Remember {
 }
 
 /// A cluster of one node for a first try, used when there is no cluster file and its node is asked for by name.
-const FIRST_TRY: &str = "cluster: {name: first}\nnodes: [{name: one, profile: minimal}]\n";
+pub(super) const FIRST_TRY: &str = "cluster: {name: first}\nnodes: [{name: one, profile: minimal}]\n";
 
 /// Plans, and what is made for the workstation.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ pub fn read_settings(context: &Context, file: &Path) -> Result<(ClusterSpec, Inp
 
 /// Looks up the secrets that the nodes need, in `secrets.yaml` beside the cluster file. What is not there is made;
 /// a command that promises to write nothing forgets it again.
-fn add_secrets(
+pub(super) fn add_secrets(
     context: &Context,
     cluster: &ClusterSpec,
     inputs: &mut Inputs,

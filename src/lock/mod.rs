@@ -4,6 +4,11 @@
 //! This room knows entries, their text, and when an entry counts. It must not know the network, the cache or what
 //! an input is for.
 
+#![allow(
+    clippy::result_large_err,
+    reason = "errors end the command and are made once; they hold both digests in words"
+)]
+
 mod file;
 mod rules;
 #[cfg(test)]

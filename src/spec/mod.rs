@@ -43,6 +43,7 @@ mod schema;
 mod secrets;
 mod sections;
 mod settings;
+mod show;
 mod time;
 pub mod yaml;
 
@@ -62,6 +63,7 @@ pub use settings::{
     DiskSettings, FirewallSettings, InterfaceSettings, KubeletSettings, Purpose, Role, Settings, SshSettings,
     SwapSettings, UserSettings,
 };
+pub use show::{flat, show};
 pub use time::{TimeError, parse_time};
 
 use std::fmt;

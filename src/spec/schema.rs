@@ -110,7 +110,7 @@ struct NodeFile {
     /// The profile that it is made from.
     profile: String,
     /// `dhcp`, or an address such as `10.11.0.101/24`.
-    #[schemars(schema_with = "address")]
+    #[schemars(default, schema_with = "address")]
     address: Option<String>,
     /// Makes one node for each combination, such as `{crew: 01..05, node: 001..003}`; `{{ crew }}` is replaced.
     matrix: Option<BTreeMap<String, serde_json::Value>>,

@@ -43,5 +43,6 @@ mod random_edits;
 mod rig;
 mod second_editor;
 mod secrets;
+mod sets;
 mod support;
 mod walls;

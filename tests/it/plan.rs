@@ -203,7 +203,7 @@ fn a_missing_profile_names_the_nearest() {
     let prefix = format!("{}/", dir.path().display());
     assert_eq!(
         error.to_string().replace(&prefix, ""),
-        "cluster.yaml:3: there is no profile `minimla`, did you mean `minimal`?; the profiles are `demo`, `minimal` (searched: `profiles`, built-in)"
+        "cluster.yaml:3: there is no profile `minimla`, did you mean `minimal`?; the profiles are `agent`, `data-disk`, `demo`, `hypriot-legacy`, `loop-disk`, `minimal`, `nfs-client`, `node`, `pi-1gb`, `raspbian-legacy`, `registry`, `router`, `server`, `storage`, `swap-limited`, `system`, `ubuntu`, `usb-boot-bit`, `wifi`, `wifi-uplink` (searched: `profiles`, built-in)"
     );
 }
 

@@ -368,12 +368,9 @@ impl Ext4 {
                 continue;
             }
             let map = self.inode_bitmap(group)?;
-            let from = if group == 0 {
-                self.sb.first_ino as usize - 1
-            } else {
-                0
-            };
             let ipg = self.sb.inodes_per_group;
+            // The reserved inodes fill more than the first group where a group has eight.
+            let from = (self.sb.first_ino - 1).saturating_sub(group * ipg).min(ipg) as usize;
             if let Some(bit) = bitmap::find(&map, from, ipg as usize, false) {
                 self.take_inode(group, bit as u32, is_dir)?;
                 return Ok(group * ipg + bit as u32 + 1);

@@ -164,11 +164,6 @@ impl Superblock {
         if self.first_ino < 11 {
             return damaged(format!("first inode is {}", self.first_ino));
         }
-        if self.first_ino > ipg {
-            return unsupported(format!(
-                "{ipg} inodes per group; the reserved ones must fit into the first"
-            ));
-        }
         match self.blocks_count.checked_mul(bs) {
             Some(need) if need <= device_len => {}
             _ => {
@@ -187,6 +182,12 @@ impl Superblock {
                 "{} inodes; {} groups of {ipg} make {inodes}",
                 self.inodes_count,
                 self.groups_count()
+            ));
+        }
+        if self.first_ino > self.inodes_count {
+            return damaged(format!(
+                "first inode is {} of {}",
+                self.first_ino, self.inodes_count
             ));
         }
         if self.free_blocks > self.blocks_count || self.free_inodes > self.inodes_count {

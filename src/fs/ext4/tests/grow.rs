@@ -147,6 +147,46 @@ fn no_reserve() {
     grow_and_judge("block1k", 40, &[300 * MIB], &["-O", "^resize_inode"]);
 }
 
+/// With eight inodes in a group, the reserved ones and `lost+found` reach into the second.
+#[test]
+fn reserved_inodes_in_two_groups() {
+    for features in [
+        "^64bit,metadata_csum",
+        "64bit,^metadata_csum,uninit_bg",
+        "^64bit,^metadata_csum,^uninit_bg",
+    ] {
+        let options = ["-b", "1024", "-g", "360", "-i", "32768", "-I", "256", "-G", "16"];
+        let more = ["-J", "size=1", "-E", "resize=3809728", "-O", features];
+        let Some(base) = make_with(8 * MIB, &[&options[..], &more].concat()) else {
+            return;
+        };
+        let base = base.unwrap();
+        let mut fs = base.open();
+        assert_eq!((fs.sb.inodes_per_group, fs.sb.first_ino), (8, 11), "{features}");
+        let free = u64::from(fs.sb.free_inodes);
+        let mut taken = Vec::new();
+        loop {
+            let path = format!("/f{}", taken.len()).into_bytes();
+            match fs.put_file(&path, &source(b"x"), false, &attrs(0o644, 5)) {
+                Ok(()) => taken.push(fs.stat(&path).unwrap().unwrap().id),
+                Err(FsError::NoInodes { .. }) => break,
+                Err(e) => panic!("{e}"),
+            }
+        }
+        // 11 is `lost+found`.
+        assert_eq!(taken.iter().min(), Some(&12), "{features}");
+        assert_eq!(taken.len() as u64, free, "{features}");
+        fs.commit().unwrap();
+        base.fsck(features);
+        for i in 0..taken.len() {
+            fs.remove(format!("/f{i}").as_bytes(), false, at(6)).unwrap();
+        }
+        fs.commit().unwrap();
+        base.fsck(&format!("{features}, all removed"));
+        judge(&base, features, &[9 * MIB, 20 * MIB + 77], Load::Half, MIB);
+    }
+}
+
 /// A file system such as nobody would make, and what it is to be grown to.
 struct Odd {
     len: u64,

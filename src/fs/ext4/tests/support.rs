@@ -175,10 +175,24 @@ impl Base {
             done
         });
         assert!(unmounted, "{at_text} cannot be unmounted");
+        self.let_go();
         if let Err(panic) = result {
             std::panic::resume_unwind(panic);
         }
         true
+    }
+
+    /// Waits until the kernel has written everything. A mount namespace made in the meantime by another program
+    /// holds a copy of the mount, and the file system lives on in it after our `umount`.
+    fn let_go(&self) {
+        let free = (0..1200).any(|_| {
+            let free = run("losetup", &["-j", self.path()]).is_none_or(|(_, text)| text.trim().is_empty());
+            if !free {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            free
+        });
+        assert!(free, "{} is still mounted in another namespace", self.path());
     }
 
     /// What the kernel sees, `None` without the right to mount.

@@ -1,0 +1,51 @@
+//! Packages that the first boot installs (F053, F054).
+
+use super::builder::{Builder, Failure};
+use super::cloud_init::SeedKeys;
+
+/// Where the first boot reads names of packages, one a line.
+const LIST: &str = "/etc/ceil/packages";
+
+/// Where the first boot reads whether to upgrade: `yes` or `no`.
+const UPGRADE: &str = "/etc/ceil/upgrade";
+
+impl Builder<'_> {
+    pub(super) fn packages(&mut self, keys: Option<&mut SeedKeys>) -> Result<(), Failure> {
+        let plan = self.plan;
+        let wishes = &plan.wishes;
+        let ok =
+            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.' | b':' | b'=' | b'~' | b'/');
+        if let Some(name) = wishes
+            .packages
+            .iter()
+            .find(|p| !p.starts_with(|c: char| c.is_ascii_alphanumeric()) || !p.bytes().all(ok))
+        {
+            return Err(Failure::Refused(format!(
+                "`{}` is no name of a package; write one such as `nftables` or `nftables=1.0.6-2`",
+                name.escape_debug()
+            )));
+        }
+        if wishes.packages.is_empty() && wishes.upgrade.is_none() {
+            return Ok(());
+        }
+        if let Some(keys) = keys {
+            keys.packages.clone_from(&wishes.packages);
+            keys.upgrade = wishes.upgrade;
+            self.note(
+                "packages are left to cloud-init, which installs them on the first boot with a network",
+            );
+            return Ok(());
+        }
+        if !wishes.packages.is_empty() {
+            let text: String = wishes.packages.iter().map(|p| format!("{p}\n")).collect();
+            self.file(LIST, &text, 0o644)?;
+        }
+        if let Some(upgrade) = wishes.upgrade {
+            self.file(UPGRADE, if upgrade { "yes\n" } else { "no\n" }, 0o644)?;
+        }
+        self.note(
+            "there is no cloud-init seed: packages are listed below /etc/ceil, for a unit of the first boot",
+        );
+        Ok(())
+    }
+}
