@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | [`values`], [`report`] | small checked values; progress that is told, not drawn |
 //! | [`spec`], [`board`], [`catalog`], [`inputs`], [`template`] | what the user wants, what exists, how it is read |
+//! | [`artifacts`], [`lock`] | programs and image archives by name; what every input was, so that it stays so |
 //! | [`sets`] | directories of whole clusters, to begin with |
 //! | [`addon`] | headers of add-ons, and rules over a list of them |
 //! | [`secrets`] | keys, certificates, tokens and hashes of a cluster |

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -301,7 +302,7 @@ fn files_of_an_archive_are_listed() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("bin")).unwrap();
     fs::write(dir.path().join("bin/tool"), elf(183)).unwrap();
-    let out = std::process::Command::new("tar")
+    let out = Command::new("tar")
         .arg("-C")
         .arg(dir.path())
         .args(["--mode=0755", "-czf", "-", "./bin/tool"])
@@ -328,6 +329,54 @@ fn files_of_an_archive_are_listed() {
         .run();
 }
 
+/// A copy of the cluster file with its lock builds the same bytes, and a build of its own makes the lock.
+#[test]
+fn f003_a_copy_with_the_lock_builds_the_same_bytes() {
+    let (upstream, cache, other) = (
+        Upstream::new(),
+        tempfile::tempdir().unwrap(),
+        tempfile::tempdir().unwrap(),
+    );
+    let base = Test::new()
+        .args(["-q", "build", "one", "--base", "demo", "--format", "img.xz"])
+        .run();
+    // The built-in first try has no cluster file, so it has no lock.
+    assert!(!base.path("ceil.lock").exists());
+    upstream.put("/card.img", &base.read("out/one.img.xz"));
+    let cluster = upstream.cluster().replace("artifacts: [tool@1], ", "");
+    let build = ["-q", "build", "one", "--format", "none"];
+    let ran = Test::new()
+        .cluster(&cluster)
+        .cache(cache.path())
+        .args(build)
+        .run();
+    let text = lock(&ran);
+    assert!(text.contains(&hex(&base.read("out/one.img.xz"))), "{text}");
+    let there = Test::new()
+        .cluster(&cluster)
+        .file("ceil.lock", &text)
+        .cache(other.path())
+        .args(build)
+        .args(["--locked"])
+        .run();
+    let manifest = |ran: &Ran| String::from_utf8(ran.read("out/one.manifest.json")).unwrap();
+    assert_eq!(manifest(&ran), manifest(&there));
+    assert!(
+        manifest(&there).contains("\"verified\": \"tofu\""),
+        "{}",
+        manifest(&there)
+    );
+    // A base of the command line is none of the cluster's.
+    upstream.put("/card.img", b"gone");
+    let there = there
+        .again()
+        .cache(other.path())
+        .args(build)
+        .args(["--locked", "--base", "demo"])
+        .run();
+    assert_eq!(lock(&there), text);
+}
+
 /// However early or late a run is killed, the lock is the old one or the new one.
 #[test]
 fn a_kill_leaves_the_old_lock_or_the_new_one() {
@@ -345,8 +394,8 @@ fn a_kill_leaves_the_old_lock_or_the_new_one() {
         )
         .unwrap();
         let before = fs::read_to_string(dir.join("ceil.lock")).unwrap();
-        let mut child = test.command().spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(round * 5));
+        let mut child = test.command().stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(round * 2));
         let _ = child.kill();
         child.wait().unwrap();
         let after = fs::read_to_string(dir.join("ceil.lock")).unwrap();
