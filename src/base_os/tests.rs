@@ -358,6 +358,8 @@ fn plan(fixed: bool, edits: Vec<Edit>) -> NodePlan {
     NodePlan {
         cluster: "ceil".to_owned(),
         node: "one".to_owned(),
+        role: "helper",
+        programs: Vec::new(),
         profile: "p".to_owned(),
         origin: origin.clone(),
         base: BaseRef {

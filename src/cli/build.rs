@@ -9,6 +9,7 @@ use super::args;
 use super::context::{Base, Context, facts, open_content, places};
 use super::message::{self, Failure, Outcome};
 use super::plan::{Remember, plan_nodes};
+use super::programs::{self, Programs};
 use super::verify;
 use crate::base_os::BaseFacts;
 use crate::bmap::BLOCK;
@@ -109,16 +110,23 @@ pub fn build(context: &Context, args: &args::Build) -> Result<Outcome, Failure> 
         };
         Output::private(&args.out.join(file), text.reveal().as_bytes())?.finish()?;
     }
-    for node in planned.plans {
-        build_node(context, args, &node)
+    for node in &planned.plans {
+        build_node(context, args, &planned.programs, node)
             .map_err(|e| e.while_doing(format!("node `{}` was not built", node.node)))?;
     }
     Ok(Outcome::Done)
 }
 
-fn build_node(context: &Context, args: &args::Build, node: &NodePlan) -> Result<(), Failure> {
+fn build_node(
+    context: &Context,
+    args: &args::Build,
+    programs: &Programs,
+    node: &NodePlan,
+) -> Result<(), Failure> {
     let base = context.base(&node.base)?;
-    let finished = finish_node(context, &base, node, &|text| context.note(text))?;
+    let brought = programs.of(context, node)?;
+    let edits = programs::edits(node, &brought)?;
+    let finished = finish_node(context, &base, node, edits, &|text| context.note(text))?;
     let format = args.format.unwrap_or(node.output);
     let stem = args.out.join(&node.node);
     let with = |ending: &str| {
@@ -127,6 +135,7 @@ fn build_node(context: &Context, args: &args::Build, node: &NodePlan) -> Result<
         PathBuf::from(name)
     };
     let mut manifest = manifest(node, &base, &finished)?;
+    manifest.inputs.extend(programs::inputs(&brought));
     let manifest_path = with(".manifest.json");
     if format == OutputFormat::None {
         if args.verify {
@@ -172,6 +181,7 @@ pub fn finish_node(
     context: &Context,
     base: &Base,
     node: &NodePlan,
+    programs: Vec<Edit>,
     note: &dyn Fn(&str),
 ) -> Result<Finished, Failure> {
     finish(
@@ -184,7 +194,11 @@ pub fn finish_node(
             // A node needs both volumes: without them it would keep the name of the base.
             image.volume(VolumeName::Boot)?;
             image.volume(VolumeName::Root)?;
-            let resolved = planner::resolve(node, facts)?;
+            let resolved = planner::resolve(node, facts, programs)?;
+            if let Some(arch) = facts.and_then(|f| f.arch) {
+                let pool = FilePool::shared();
+                programs::check_machines(&resolved.edits, arch, &|content| open_content(&pool, content))?;
+            }
             for text in &resolved.notes {
                 note(text);
             }
@@ -257,6 +271,8 @@ pub fn manifest(node: &NodePlan, base: &Base, finished: &Finished) -> Result<Man
         inputs: vec![Input {
             role: "base",
             name: base.name.clone(),
+            version: None,
+            arch: None,
             digest: base.raw_digest.clone(),
             size: base.raw_len,
             download_digest: base.download_digest.clone(),

@@ -17,6 +17,7 @@ mod memo;
 mod message;
 mod plan;
 mod profiles;
+mod programs;
 mod progress;
 mod replan;
 mod secrets;

@@ -22,6 +22,8 @@ const KUBERNETES: &str = "v1.36.4";
 const PODS: &str = "10.42.0.0/16";
 const SERVICES: &str = "10.43.0.0/16";
 const DNS_DOMAIN: &str = "cluster.local";
+/// Major version of containerd.
+pub(super) const CONTAINERD: u32 = 2;
 /// A year: a card may lie in a drawer.
 const TOKEN_TTL: &str = "8760h";
 /// Seconds that kubeadm waits; boards need minutes.
@@ -31,7 +33,7 @@ const K3S_MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
 const OWN_MANIFESTS: &str = "/etc/ceil/manifests";
 
 /// The flavour of a cluster file, if it has Kubernetes.
-fn flavour_of(cluster: &ClusterSpec) -> Option<(&KubernetesSpec, Flavour)> {
+pub(super) fn flavour_of(cluster: &ClusterSpec) -> Option<(&KubernetesSpec, Flavour)> {
     let kubernetes = cluster.kubernetes.as_ref()?;
     match kubernetes.distribution.value {
         Distribution::K3s => Some((kubernetes, Flavour::K3s)),
@@ -274,7 +276,7 @@ fn options(cluster: &ClusterSpec, view: &View<'_>) -> Result<kubeadm::Options, P
             Vec::new()
         },
         patience: PATIENCE,
-        containerd: 2,
+        containerd: CONTAINERD,
         pause_image: None,
     })
 }

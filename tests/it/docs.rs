@@ -102,6 +102,7 @@ fn yaml_of_the_cluster_page_is_right() {
             "overlays/motd/etc/motd.j2",
             "{{ node.fqdn }}: {{ secret.door_code }}\n",
         )
+        .programs()
         .args(["lint", "--deny-warnings"])
         .run();
     let ran = ran

@@ -19,6 +19,7 @@ fn cluster(kubernetes: &str) -> Test {
              \x20 - {{name: two, profile: p, role: agent, address: 10.11.0.102/25, labels: {{ingress: \"true\"}}, taints: [\"a=b:NoSchedule\"]}}\n\
              \x20 - {{name: nas, profile: p, role: storage, address: 10.11.0.103/25}}\n"
         ))
+        .programs()
         .profile("p", "description: p\n")
         .file(
             "addons/hello.yaml.j2",

@@ -162,6 +162,8 @@ fn plan(wishes: Wishes) -> NodePlan {
     NodePlan {
         cluster: "c".to_owned(),
         node: "one".to_owned(),
+        role: "helper",
+        programs: Vec::new(),
         profile: "p".to_owned(),
         origin: origin.clone(),
         base: BaseRef {

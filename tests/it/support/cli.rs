@@ -70,6 +70,11 @@ impl Test {
         self.file("cluster.yaml", yaml)
     }
 
+    /// Lets programs come from a server of this process, as small files under the same names.
+    pub fn programs(self) -> Self {
+        self.file("artifacts.yaml", super::programs::catalog())
+    }
+
     /// Writes `profiles/NAME.yaml`.
     pub fn profile(self, name: &str, yaml: &str) -> Self {
         self.file(&format!("profiles/{name}.yaml"), yaml)

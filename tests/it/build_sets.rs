@@ -1,0 +1,95 @@
+//! Every set from `init` to images, over small stand-ins for bases and programs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use ceil_img::sets;
+
+use crate::support::cli::{Ran, Test};
+use crate::support::{releases, tools};
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2Vd0hI7x3e3g0c0S4Zb6n4kq1aS9mXoJ0vX2bqf3Qp me@here";
+/// The x86 set names a base that is in no catalog.
+const ELSEWHERE: &str = "https://cloud.debian.org";
+
+/// A folder with a set, ready to be built.
+fn ready(set: &str, cache: &std::path::Path) -> Option<Test> {
+    let bases = releases::catalog()?;
+    let ran = Test::new()
+        .args(["init", set, "--yes", "--dir", ".", "--ssh-key", KEY])
+        .run();
+    let wifi = String::from_utf8(ran.read("cluster.yaml"))
+        .unwrap()
+        .contains("\nwifi:");
+    let mut test = ran
+        .again()
+        .programs()
+        .file("home/.config/ceil-img/images.yaml", bases)
+        .cache(cache);
+    if wifi {
+        test = test
+            .file("secrets.yaml", "wifi-home: a passphrase\n")
+            .mode("secrets.yaml", 0o600);
+    }
+    Some(test)
+}
+
+/// Digest of the content of each image, from the lines that `build --json` prints.
+fn built(ran: &Ran) -> BTreeMap<String, String> {
+    ran.stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|value| value["event"] == "built")
+        .map(|value| {
+            let text = |key: &str| value[key].as_str().unwrap().to_owned();
+            (text("node"), text("content"))
+        })
+        .collect()
+}
+
+/// Issue of the model, acceptance 1 and 3: `init`, `lint`, `plan --all`, `build --all` for every set; then once more by
+/// somebody else elsewhere, from the cluster file, its lock and its secrets.
+#[test]
+fn f012_f015_f244_every_set_is_built_twice_with_equal_bytes() {
+    let cache = tempfile::tempdir().unwrap();
+    for set in sets::names() {
+        let Some(test) = ready(set, cache.path()) else {
+            return;
+        };
+        let mirror = releases::mirror(ELSEWHERE).unwrap();
+        let ran = test.args(["lint"]).run();
+        let ran = ran.again().cache(cache.path()).args(["plan", "--all"]).run();
+        let first = ran
+            .again()
+            .cache(cache.path())
+            .args([
+                "-q", "--json", "--mirror", &mirror, "build", "--all", "--format", "none", "--verify",
+            ])
+            .limit(Duration::from_secs(300))
+            .run();
+        let images = built(&first);
+        let contents: BTreeSet<&String> = images.values().collect();
+        assert_eq!(contents.len(), images.len(), "{set}: two nodes have one image");
+
+        let mut again = first
+            .again()
+            .cache(cache.path())
+            .umask(0o077)
+            .tz("Pacific/Kiritimati")
+            .limit(Duration::from_secs(300))
+            .args([
+                "-q", "--json", "--mirror", &mirror, "build", "--all", "--locked", "--format", "none",
+                "--out", "again",
+            ]);
+        if tools::is_root() {
+            let own = tempfile::tempdir().unwrap();
+            again = again.cache(own.path()).user(65534);
+            std::os::unix::fs::chown(own.path(), Some(65534), Some(65534)).unwrap();
+            assert_eq!(built(&again.run()), images, "{set}");
+        } else {
+            assert_eq!(built(&again.run()), images, "{set}");
+        }
+    }
+}
