@@ -40,6 +40,7 @@ mod model;
 mod overlays;
 mod pipeline;
 mod plan;
+mod programs;
 mod random_edits;
 mod rig;
 mod second_editor;
