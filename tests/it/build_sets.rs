@@ -93,3 +93,68 @@ fn f012_f015_f244_every_set_is_built_twice_with_equal_bytes() {
         }
     }
 }
+
+/// Acceptance 3: a second cluster from the same files with fresh secrets differs in the files that hold a secret, and
+/// in those that follow from one: certificates, public keys, and cloud-init's instance id (P02).
+#[test]
+fn f107_a_second_cluster_of_a_set_differs_in_files_of_secrets_alone() {
+    let cache = tempfile::tempdir().unwrap();
+    for set in ["ceil", "ceil-kubeadm", "ha3"] {
+        let Some(test) = ready(set, cache.path()) else {
+            return;
+        };
+        let first = test.args(["-q", "build", "--all", "--out", "a"]).run();
+        let wifi = String::from_utf8(first.read("secrets.yaml")).unwrap();
+        let given: Vec<&str> = wifi.lines().filter(|l| l.starts_with("wifi-")).collect();
+        let second = first
+            .again()
+            .cache(cache.path())
+            .file("secrets.yaml", format!("{}\n", given.join("\n")))
+            .args(["-q", "build", "--all", "--out", "b"])
+            .run();
+        let manifests: Vec<String> = second
+            .names("b")
+            .into_iter()
+            .filter(|name| name.ends_with(".manifest.json"))
+            .collect();
+        assert!(manifests.len() >= 3, "{set}");
+        let mut ran = second;
+        for name in manifests {
+            let node = name.strip_suffix(".manifest.json").unwrap();
+            let manifest: Value = serde_json::from_slice(&ran.read(&format!("b/{name}"))).unwrap();
+            let secret: BTreeSet<&str> = manifest["changes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|change| change["secret"] == true)
+                .map(|change| change["path"].as_str().unwrap())
+                .collect();
+            ran = ran
+                .again()
+                .args([
+                    "--json",
+                    "diff",
+                    &format!("a/{node}.img"),
+                    &format!("b/{node}.img"),
+                ])
+                .status(1)
+                .run();
+            let mut differ = 0;
+            for line in ran.stdout.lines() {
+                let event: Value = serde_json::from_str(line).unwrap();
+                let Some(path) = event["path"].as_str() else {
+                    continue;
+                };
+                let follows = [".crt", ".pub", "/meta-data", "/instance-id"]
+                    .iter()
+                    .any(|end| path.ends_with(end));
+                assert!(
+                    secret.contains(path) || follows,
+                    "{set} {node}: {path} differs and holds no secret"
+                );
+                differ += 1;
+            }
+            assert!(differ > 0, "{set} {node}");
+        }
+    }
+}
