@@ -93,6 +93,8 @@ pub enum Command {
     Lint(Lint),
     /// Print the cluster for other programs: ssh, Ansible, Terraform, routers.
     Export(Export),
+    /// Take a running cluster apart: add-ons, then agents, then servers; without `--yes`, list the steps.
+    Teardown(Teardown),
     /// Check or change the secrets of the cluster; no value is ever printed.
     Secrets(Secrets),
     /// Download and verify the bases of nodes, or one base by name or URL.
@@ -282,6 +284,22 @@ pub struct Export {
     /// What to print.
     #[command(subcommand)]
     pub what: ExportWhat,
+}
+
+/// `teardown`
+#[derive(Debug, Args)]
+pub struct Teardown {
+    /// The cluster file.
+    #[arg(long, value_name = "FILE", default_value = "cluster.yaml")]
+    pub file: PathBuf,
+
+    /// Directory with the kubeconfig that `build` wrote.
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub out: PathBuf,
+
+    /// Do it. Needs `kubectl`, and `ssh` with a key that the nodes know.
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// What `export` prints.

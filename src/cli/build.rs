@@ -103,18 +103,23 @@ pub fn build(context: &Context, args: &args::Build) -> Result<Outcome, Failure> 
     context.use_lock(&args.cluster, mode, true)?;
     let planned = plan_nodes(context, &args.cluster, &args.nodes, Remember::Yes)?;
     for (name, text) in &planned.kubeconfigs {
-        let file = if *name == planned.cluster {
-            "kubeconfig".to_owned()
-        } else {
-            format!("kubeconfig-{name}")
-        };
-        Output::private(&args.out.join(file), text.reveal().as_bytes())?.finish()?;
+        let file = kubeconfig_path(&args.out, name, &planned.cluster);
+        Output::private(&file, text.reveal().as_bytes())?.finish()?;
     }
     for node in &planned.plans {
         build_node(context, args, &planned.programs, node)
             .map_err(|e| e.while_doing(format!("node `{}` was not built", node.node)))?;
     }
     Ok(Outcome::Done)
+}
+
+/// Where the kubeconfig of a cluster goes; `own` is the name of the file's own cluster.
+pub(super) fn kubeconfig_path(out: &Path, name: &str, own: &str) -> PathBuf {
+    if name == own {
+        out.join("kubeconfig")
+    } else {
+        out.join(format!("kubeconfig-{name}"))
+    }
 }
 
 fn build_node(

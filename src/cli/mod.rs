@@ -23,6 +23,7 @@ mod progress;
 mod replan;
 mod secrets;
 mod store;
+mod teardown;
 mod verify;
 
 use std::io::Write;
@@ -70,6 +71,7 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Schema(args) => profiles::schema(args),
         Command::Plan(args) => plan::plan(&context, args),
         Command::Export(args) => export::export(&context, args),
+        Command::Teardown(args) => teardown::teardown(&context, args),
         Command::Secrets(args) => secrets::secrets(&context, args),
         Command::Lint(args) => lint::lint(&context, args),
         Command::Fetch(args) => plan::fetch(&context, args),

@@ -32,6 +32,9 @@ const PATIENCE: u32 = 1200;
 const K3S_MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
 const OWN_MANIFESTS: &str = "/etc/ceil/manifests";
 
+/// Folders of manifests of add-ons, whatever the distribution.
+pub const MANIFESTS: [&str; 2] = [K3S_MANIFESTS, OWN_MANIFESTS];
+
 /// The flavour of a cluster file, if it has Kubernetes.
 pub(super) fn flavour_of(cluster: &ClusterSpec) -> Option<(&KubernetesSpec, Flavour)> {
     let kubernetes = cluster.kubernetes.as_ref()?;

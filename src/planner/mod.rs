@@ -26,7 +26,7 @@ use crate::spec::{ClusterSpec, EditSpec, Inputs, NodeSpec, OwnerRules, Payload, 
 use crate::template::{self, TemplateError};
 use crate::values::{ImagePath, Mode, Owner, Timestamp, VolumeName};
 
-pub use kubernetes::{kubeconfigs, version as kubernetes_version};
+pub use kubernetes::{MANIFESTS, kubeconfigs, version as kubernetes_version};
 pub use programs::{ProgramWish, wanted as wanted_programs};
 pub use secrets::needed as needed_secrets;
 pub use view::{Port, View, all as views};

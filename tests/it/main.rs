@@ -47,5 +47,6 @@ mod second_editor;
 mod secrets;
 mod sets;
 mod support;
+mod teardown;
 mod walls;
 mod wishes;
