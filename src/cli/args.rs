@@ -305,6 +305,14 @@ pub enum ExportWhat {
         #[arg(long, value_name = "FILE")]
         kubeconfig: Option<PathBuf>,
     },
+    /// What makes another Linux host a node of the cluster, as an archive; prints the command that joins it.
+    JoinBundle {
+        /// The node of the cluster file that the host is to be; an agent.
+        node: String,
+        /// The archive, `NODE-join.tar` by default. It holds the token of the cluster.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Reservations of addresses for a router.
     Reservations {
         /// Whose form they have.

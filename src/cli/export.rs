@@ -1,10 +1,12 @@
 //! `export`: a cluster for other programs.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde_json::json;
 
 use super::args::{self, ExportWhat};
+use super::bundle;
 use super::context::Context;
 use super::message::{self, Failure, Outcome};
 use super::plan::read_settings;
@@ -41,6 +43,11 @@ pub fn export(context: &Context, args: &args::Export) -> Result<Outcome, Failure
         ExportWhat::SshConfig { known_hosts } => {
             let path = known_hosts.as_ref().map(|p| p.display().to_string());
             export::ssh_config(&cluster, &views, path.as_deref())
+        }
+        ExportWhat::JoinBundle { node, out } => {
+            let usual = || PathBuf::from(format!("{node}-join.tar"));
+            let out = out.clone().unwrap_or_else(usual);
+            return bundle::join_bundle(context, &args.file, node, &out);
         }
         ExportWhat::Hosts => export::hosts(&cluster, &views),
         ExportWhat::Inventory => export::inventory(&cluster, &views),

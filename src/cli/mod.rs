@@ -5,6 +5,7 @@
 
 mod args;
 mod build;
+mod bundle;
 mod context;
 mod dump;
 mod edit;

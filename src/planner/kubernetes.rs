@@ -42,6 +42,18 @@ pub(super) fn flavour_of(cluster: &ClusterSpec) -> Option<(&KubernetesSpec, Flav
     }
 }
 
+/// The network of pods.
+pub(super) fn pods(cluster: &ClusterSpec) -> String {
+    let own = cluster.network.pods.as_ref();
+    own.map_or_else(|| PODS.to_owned(), |n| n.to_string())
+}
+
+/// The network of services.
+pub(super) fn services(cluster: &ClusterSpec) -> String {
+    let own = cluster.network.services.as_ref();
+    own.map_or_else(|| SERVICES.to_owned(), |n| n.to_string())
+}
+
 /// Names, without the cluster's, and kinds of the secrets of Kubernetes that a node makes needed.
 pub(super) fn secrets(cluster: &ClusterSpec, view: &View<'_>) -> Vec<(&'static str, Kind)> {
     match flavour_of(cluster) {
@@ -124,7 +136,6 @@ fn shared(
         port: API_PORT,
     });
     let at = |at: &Option<At<String>>| at.as_ref().map(|a| a.value.clone());
-    let network = &cluster.network;
     Ok(Some((
         Cluster {
             name: view.cluster.clone(),
@@ -133,14 +144,8 @@ fn shared(
             first_server: first,
             servers: servers.len(),
             sans,
-            pods: network
-                .pods
-                .as_ref()
-                .map_or_else(|| PODS.to_owned(), |n| n.to_string()),
-            services: network
-                .services
-                .as_ref()
-                .map_or_else(|| SERVICES.to_owned(), |n| n.to_string()),
+            pods: pods(cluster),
+            services: services(cluster),
             dns_domain: DNS_DOMAIN.to_owned(),
             cni: match &kubernetes.cni {
                 Some(cni) if cni.value != "flannel" => Cni::Other,

@@ -31,6 +31,9 @@ pub use programs::{ProgramWish, wanted as wanted_programs};
 pub use secrets::needed as needed_secrets;
 pub use view::{Port, View, all as views};
 
+/// The origin of edits that Kubernetes makes.
+pub const KUBERNETES: &str = "<kubernetes>";
+
 /// Why there is no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -162,7 +165,7 @@ pub fn plan_node(
     let mut wishes = wishes::of(cluster, inputs, &views, view)?;
     if let Some(files) = kubernetes {
         let origin = Origin {
-            file: "<kubernetes>".to_owned(),
+            file: KUBERNETES.to_owned(),
             line: 0,
         };
         let made = files.edits(&origin).map_err(|e| PlanError::BadPath {

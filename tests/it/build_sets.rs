@@ -158,3 +158,76 @@ fn f107_a_second_cluster_of_a_set_differs_in_files_of_secrets_alone() {
         }
     }
 }
+
+/// F123: a host that is no Pi gets everything that makes it a node in one archive, which tar itself unpacks.
+#[test]
+fn f123_a_join_bundle_makes_another_host_a_node() {
+    let cache = tempfile::tempdir().unwrap();
+    let Some(test) = ready("bee42-amd64", cache.path()) else {
+        return;
+    };
+    let ran = test.args(["--json", "plan", "--all", "--base", "demo"]).run();
+    let nodes: Vec<Value> = ran
+        .stdout
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|plan| plan["node"].is_string() && plan["programs"].is_array())
+        .collect();
+    let of = |role: &str, arch: &str| {
+        nodes
+            .iter()
+            .find(|plan| plan["role"] == role && plan["programs"][0]["arch"] == arch)
+            .map(|plan| plan["node"].as_str().unwrap().to_owned())
+    };
+    let agent = of("agent", "amd64").expect("an x86 agent");
+    let server = of("server", "arm64").expect("a server");
+    let ran = ran
+        .again()
+        .cache(cache.path())
+        .args(["export", "join-bundle", &agent, "--out", "x/join.tar"])
+        .stdout_has("tar -C / -xpf join.tar && modprobe -a")
+        .stdout_has("systemctl enable --now k3s-agent.service")
+        .run();
+    let archive = ran.path("x/join.tar");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&archive).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "it holds the token");
+    let list = String::from_utf8(tools::run(tools::command("tar").arg("-tvf").arg(&archive))).unwrap();
+    let line = |path: &str| {
+        list.lines()
+            .find(|line| line.ends_with(path) || line.contains(&format!("{path} -> ")))
+            .unwrap_or_else(|| panic!("{path} is not in\n{list}"))
+    };
+    for (path, mode) in [
+        (" usr/local/bin/k3s", "-rwxr-xr-x"),
+        (" etc/rancher/k3s/config.yaml", "-rw-------"),
+        (" etc/systemd/system/k3s-agent.service", "-rw-r--r--"),
+        (" etc/modules-load.d/ceil.conf", "-rw-r--r--"),
+        (" usr/local/bin/kubectl", "lrwxrwxrwx"),
+        (
+            " var/lib/rancher/k3s/agent/images/k3s-airgap-images-amd64.tar.zst",
+            "-rw-r--r--",
+        ),
+    ] {
+        let line = line(path);
+        assert!(line.starts_with(mode), "{line}");
+        assert!(line.contains("root/root") || line.contains("0/0"), "{line}");
+    }
+    let cat = |path: &str| tools::run(tools::command("tar").arg("-xOf").arg(&archive).arg(path));
+    let config = String::from_utf8(cat("etc/rancher/k3s/config.yaml")).unwrap();
+    assert!(config.contains("server: \"https://"), "{config}");
+    assert!(
+        config.contains("token: K10") || config.contains("token: \"K10"),
+        "a pinned authority"
+    );
+    let k3s = cat("usr/local/bin/k3s");
+    assert_eq!(
+        ceil_img::values::elf_machine(&k3s),
+        Some(ceil_img::values::Arch::Amd64)
+    );
+    ran.again()
+        .cache(cache.path())
+        .args(["export", "join-bundle", &server])
+        .status(1)
+        .stderr_has("has the role `server`; a bundle is for a node with `role: agent`")
+        .run();
+}

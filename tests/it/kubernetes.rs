@@ -224,3 +224,33 @@ fn f107_a_second_cluster_differs_in_files_with_secrets_alone() {
     }
     assert!(differ > 10, "{differ}");
 }
+
+/// kubeadm brings no network of pods: flannel is added on the first server unless the file has another, with the
+/// network that kubeadm is told.
+#[test]
+fn f190_kubeadm_gets_a_network_of_pods() {
+    let (ran, manifest) = cat(
+        cluster("distribution: kubeadm, version: v1.36.4")
+            .args(["-q", "build", "one", "two"])
+            .run(),
+        "one",
+        "/etc/ceil/manifests/ceil-flannel.yaml",
+    );
+    assert!(manifest.contains("\"Network\": \"10.42.0.0/16\""), "{manifest}");
+    let (ran, config) = cat(ran, "one", "/etc/kubernetes/kubeadm.yaml");
+    assert!(config.contains("podSubnet: \"10.42.0.0/16\""), "{config}");
+    ran.again()
+        .args(["cat", "out/two.img", "/etc/ceil/manifests/ceil-flannel.yaml"])
+        .status(1)
+        .run()
+        .again()
+        .cluster(
+            "cluster: {name: c}\nkubernetes: {distribution: kubeadm, cni: none}\nnodes:\n  - {name: one, profile: p, role: server, base: demo, swap: off}\n",
+        )
+        .args(["-q", "build", "one"])
+        .run()
+        .again()
+        .args(["cat", "out/one.img", "/etc/ceil/manifests/ceil-flannel.yaml"])
+        .status(1)
+        .run();
+}
