@@ -337,6 +337,12 @@ pub enum ExportWhat {
         #[arg(long, value_enum, default_value = "dnsmasq")]
         format: ReservationFormat,
     },
+    /// Commands that let a workstation reach the LAN behind a router of the cluster.
+    Routes {
+        /// The router's address towards the workstation, where the cluster file has none.
+        #[arg(long, value_name = "ADDRESS")]
+        via: Option<std::net::Ipv4Addr>,
+    },
 }
 
 /// Forms of reservations.

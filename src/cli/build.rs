@@ -13,6 +13,7 @@ use super::programs::{self, Programs};
 use super::verify;
 use crate::base_os::BaseFacts;
 use crate::bmap::BLOCK;
+use crate::cloud_config::check_user_data;
 use crate::diff;
 use crate::disk::BlockIo;
 use crate::edit::{Applied, Touch, apply};
@@ -132,6 +133,7 @@ fn build_node(
     let brought = programs.of(context, node)?;
     let edits = programs::edits(node, &brought)?;
     let finished = finish_node(context, &base, node, edits, &|text| context.note(text))?;
+    warn_of_user_data(context, &finished.image, &node.node)?;
     let format = args.format.unwrap_or(node.output);
     let stem = args.out.join(&node.node);
     let with = |ending: &str| {
@@ -179,6 +181,19 @@ fn build_node(
         verify::built(context, &image_path, &finished.image.overlay, &manifest)?;
     }
     built(context, node, &manifest, Some(&image_path), &manifest_path)
+}
+
+/// Warns of what the cloud-init of an image would refuse or pass over in its final user-data, whoever wrote it (F060,
+/// P61).
+fn warn_of_user_data(context: &Context, image: &Image, node: &str) -> Result<(), Failure> {
+    let Some(cloud) = facts(image)?.and_then(|facts| facts.cloud_init) else {
+        return Ok(());
+    };
+    let text = cloud.user_data.as_deref().unwrap_or_default();
+    for finding in check_user_data(text, cloud.version.as_deref()) {
+        context.warn(&format!("node `{node}`: user-data: {finding}"));
+    }
+    Ok(())
 }
 
 /// Makes the image of a node in memory.

@@ -65,6 +65,8 @@ pub fn export(context: &Context, args: &args::Export) -> Result<Outcome, Failure
             }
             text
         }
+        ExportWhat::Routes { via } => export::routes(&cluster, &views, *via)
+            .map_err(|none| Failure::new(none.to_string()).hint(none.remedy()))?,
     };
     if context.json {
         message::json(&json!({"event": "export", "text": text}))?;

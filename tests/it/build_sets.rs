@@ -15,7 +15,7 @@ const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2Vd0hI7x3e3g0c0S4Zb6n4k
 const ELSEWHERE: &str = "https://cloud.debian.org";
 
 /// A folder with a set, ready to be built.
-fn ready(set: &str, cache: &std::path::Path) -> Option<Test> {
+pub fn ready(set: &str, cache: &std::path::Path) -> Option<Test> {
     let bases = releases::catalog()?;
     let ran = Test::new()
         .args(["init", set, "--yes", "--dir", ".", "--ssh-key", KEY])
@@ -37,7 +37,7 @@ fn ready(set: &str, cache: &std::path::Path) -> Option<Test> {
 }
 
 /// Digest of the content of each image, from the lines that `build --json` prints.
-fn built(ran: &Ran) -> BTreeMap<String, String> {
+pub fn built(ran: &Ran) -> BTreeMap<String, String> {
     ran.stdout
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
