@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::args;
 use super::context::{Base, Context, facts, open_content, places};
+use super::gates;
 use super::message::{self, Failure, Outcome};
 use super::plan::{Remember, plan_nodes};
 use super::verify;
@@ -23,7 +24,7 @@ use crate::fs::{NodeKind, show, tree};
 use crate::image::Image;
 use crate::lock::Mode;
 use crate::plan::{Content, Edit, NodePlan, OutputFormat};
-use crate::planner;
+use crate::planner::{self, Gate};
 use crate::report::{Event, Reporter, Step};
 use crate::values::{Digest, Timestamp, VolumeName};
 
@@ -109,16 +110,25 @@ pub fn build(context: &Context, args: &args::Build) -> Result<Outcome, Failure> 
         };
         Output::private(&args.out.join(file), text.reveal().as_bytes())?.finish()?;
     }
+    for (name, text) in &planned.clients {
+        Output::private(&args.out.join(format!("{name}.conf")), text.reveal().as_bytes())?.finish()?;
+    }
     for node in planned.plans {
-        build_node(context, args, &node)
+        build_node(context, args, &node, &planned.gates)
             .map_err(|e| e.while_doing(format!("node `{}` was not built", node.node)))?;
     }
     Ok(Outcome::Done)
 }
 
-fn build_node(context: &Context, args: &args::Build, node: &NodePlan) -> Result<(), Failure> {
+fn build_node(context: &Context, args: &args::Build, node: &NodePlan, gates: &[Gate]) -> Result<(), Failure> {
     let base = context.base(&node.base)?;
-    let finished = finish_node(context, &base, node, &|text| context.note(text))?;
+    let finished = finish_node(
+        context,
+        &base,
+        node,
+        &|facts| gates::opened(context, gates, &node.node, facts),
+        &|text| context.note(text),
+    )?;
     let format = args.format.unwrap_or(node.output);
     let stem = args.out.join(&node.node);
     let with = |ending: &str| {
@@ -167,11 +177,12 @@ fn build_node(context: &Context, args: &args::Build, node: &NodePlan) -> Result<
     built(context, node, &manifest, Some(&image_path), &manifest_path)
 }
 
-/// Makes the image of a node in memory.
+/// Makes the image of a node in memory, unless `judge` has something against its base.
 pub fn finish_node(
     context: &Context,
     base: &Base,
     node: &NodePlan,
+    judge: &dyn Fn(Option<&BaseFacts>) -> Result<(), Failure>,
     note: &dyn Fn(&str),
 ) -> Result<Finished, Failure> {
     finish(
@@ -184,6 +195,7 @@ pub fn finish_node(
             // A node needs both volumes: without them it would keep the name of the base.
             image.volume(VolumeName::Boot)?;
             image.volume(VolumeName::Root)?;
+            judge(facts)?;
             let resolved = planner::resolve(node, facts)?;
             for text in &resolved.notes {
                 note(text);

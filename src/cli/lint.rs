@@ -4,16 +4,21 @@ use serde_json::json;
 
 use super::args;
 use super::context::Context;
+use super::gates;
 use super::message::{self, Failure, Outcome};
 use super::plan::read_settings;
-use crate::lint::{Severity, lint as find};
+use crate::inputs;
+use crate::lint::lint as find;
+use crate::plan::Severity;
 use crate::planner;
 
 /// `ceil-img lint`
 pub fn lint(context: &Context, args: &args::Lint) -> Result<Outcome, Failure> {
-    let (cluster, inputs) = read_settings(context, &args.file)?;
+    let (cluster, mut inputs) = read_settings(context, &args.file)?;
+    inputs::read_addons(&cluster, &mut inputs)?;
     let views = planner::views(&cluster, &inputs)?;
-    let findings = find(&cluster, &views);
+    let gates = gates::of(context, &cluster, &inputs, &views, None)?;
+    let findings = find(&cluster, &inputs, &views, &gates);
     for finding in &findings {
         if context.json {
             message::json(&json!({

@@ -112,7 +112,7 @@ fn node_differences(context: &Context, node: &NodePlan, out: &Path) -> Result<Ve
         });
     }
     let base = context.base(&node.base)?;
-    let finished = finish_node(context, &base, node, &|_| ())?;
+    let finished = finish_node(context, &base, node, &|_| Ok(()), &|_| ())?;
     let new = manifest(node, &base, &finished)?;
     if old["image"]["content"] == json!(new.image.content) {
         return Ok(Vec::new());

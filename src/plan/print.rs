@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::values::ByteSize;
+use crate::values::{ByteSize, shown_url};
 
 use super::{Address, Attributes, BasePlace, Content, Edit, GrowRule, NodePlan, Op, Xattr};
 
@@ -162,7 +162,7 @@ impl NodePlan {
     pub fn to_json(&self, edits: &[Edit], notes: &[String]) -> Value {
         let (kind, place) = match &self.base.place {
             BasePlace::Name(name) => ("name", name.clone()),
-            BasePlace::Url(url) => ("url", url.clone()),
+            BasePlace::Url(url) => ("url", shown_url(url)),
             BasePlace::Path(path) => ("path", path.display().to_string()),
         };
         let address = match &self.identity.address {
