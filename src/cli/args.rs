@@ -93,7 +93,7 @@ pub enum Command {
     Lint(Lint),
     /// Print the cluster for other programs: ssh, Ansible, Terraform, routers.
     Export(Export),
-    /// Take a running cluster apart: add-ons, then agents, then servers; without `--yes`, list the steps.
+    /// Take a running cluster apart, add-ons first and servers last.
     Teardown(Teardown),
     /// Check or change the secrets of the cluster; no value is ever printed.
     Secrets(Secrets),
@@ -299,7 +299,7 @@ pub struct Teardown {
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub out: PathBuf,
 
-    /// Do it. Needs `kubectl`, and `ssh` with a key that the nodes know.
+    /// Do it instead of listing the steps. Needs `kubectl`, and `ssh` with a key that the nodes know.
     #[arg(long)]
     pub yes: bool,
 }

@@ -193,7 +193,7 @@ fn gates_speak_again_when_the_base_is_open() {
         let told = format!("error {id}: ");
         for (file, stops) in [(&good, false), (&bad, true)] {
             let ran = Test::new()
-                .cluster(file)
+                .cluster(&file.replace("kubernetes: {", "kubernetes: {programs: false, air-gap: false, "))
                 .args(["build", "one", "--format", "none", "--base"])
                 .args([&base.path])
                 .any_status()
