@@ -49,6 +49,16 @@ fn user<'a>(view: &'a View<'_>) -> Option<&'a str> {
     view.resolved.settings.users.keys().next().map(String::as_str)
 }
 
+/// What ssh is told to reach a node: its first account and its address.
+#[must_use]
+pub fn login(cluster: &ClusterSpec, view: &View<'_>) -> String {
+    let target = target(cluster, view);
+    match user(view) {
+        Some(user) => format!("{user}@{target}"),
+        None => target,
+    }
+}
+
 /// `known_hosts` of OpenSSH (F052). `keys` has the host key of each node that has one, by its name.
 #[must_use]
 pub fn known_hosts(cluster: &ClusterSpec, views: &[View<'_>], keys: &BTreeMap<String, HostKey>) -> String {

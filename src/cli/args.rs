@@ -93,12 +93,16 @@ pub enum Command {
     Lint(Lint),
     /// Print the cluster for other programs: ssh, Ansible, Terraform, routers.
     Export(Export),
+    /// Take a running cluster apart: add-ons, then agents, then servers.
+    Teardown(Teardown),
     /// Check or change the secrets of the cluster; no value is ever printed.
     Secrets(Secrets),
     /// Download and verify the bases of nodes, or one base by name or URL.
     Fetch(Fetch),
     /// List the base images of the catalog.
     Images,
+    /// List the programs and image archives of the catalog.
+    Artifacts(Artifacts),
     /// Show the partition table, file systems and operating system of an image.
     Inspect(Inspect),
     /// List a directory of an image.
@@ -284,6 +288,22 @@ pub struct Export {
     pub what: ExportWhat,
 }
 
+/// `teardown`
+#[derive(Debug, Args)]
+pub struct Teardown {
+    /// The cluster file.
+    #[arg(long, value_name = "FILE", default_value = "cluster.yaml")]
+    pub file: PathBuf,
+
+    /// Directory with the kubeconfig that `build` wrote.
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub out: PathBuf,
+
+    /// Do it. Needs `kubectl`, and `ssh` with a key that the nodes know.
+    #[arg(long)]
+    pub yes: bool,
+}
+
 /// What `export` prints.
 #[derive(Debug, Subcommand)]
 pub enum ExportWhat {
@@ -324,6 +344,16 @@ pub enum ExportWhat {
         /// The router's address towards the workstation, where the cluster file has none.
         #[arg(long, value_name = "ADDRESS")]
         via: Option<std::net::Ipv4Addr>,
+    },
+    /// The file of a VPN client, with its private key; keep it to yourself.
+    Wireguard {
+        /// The client; every client when it is left out, which needs `--out`.
+        #[arg(value_name = "CLIENT", required_unless_present = "out")]
+        client: Option<String>,
+
+        /// A directory for `CLIENT.conf` files that only you may read, instead of printing one.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
     },
 }
 
@@ -386,6 +416,18 @@ pub struct Lint {
     /// Exit code 1 for warnings, too.
     #[arg(long)]
     pub deny_warnings: bool,
+}
+
+/// `artifacts`
+#[derive(Debug, Args)]
+pub struct Artifacts {
+    /// Only those whose name contains this.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// The cluster file, beside which `artifacts.yaml` with your own entries may lie.
+    #[arg(long, value_name = "FILE", default_value = "cluster.yaml")]
+    pub file: PathBuf,
 }
 
 /// `fetch`

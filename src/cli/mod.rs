@@ -10,6 +10,7 @@ mod context;
 mod dump;
 mod edit;
 mod export;
+mod gates;
 mod init;
 mod lint;
 mod locked;
@@ -23,6 +24,8 @@ mod progress;
 mod replan;
 mod secrets;
 mod store;
+mod teardown;
+mod terminal;
 mod verify;
 
 use std::io::Write;
@@ -70,11 +73,13 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Schema(args) => profiles::schema(args),
         Command::Plan(args) => plan::plan(&context, args),
         Command::Export(args) => export::export(&context, args),
+        Command::Teardown(args) => teardown::teardown(&context, args),
         Command::Secrets(args) => secrets::secrets(&context, args),
         Command::Lint(args) => lint::lint(&context, args),
         Command::Fetch(args) => plan::fetch(&context, args),
         Command::Edit(args) => edit::edit(&context, args),
         Command::Images => store::images(&context),
+        Command::Artifacts(args) => store::artifacts(&context, args),
         Command::Cache(args) => store::cache(&context, args),
         Command::Inspect(args) => look::inspect(&context, args),
         Command::Ls(args) => look::ls(&context, args),
