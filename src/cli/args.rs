@@ -93,7 +93,7 @@ pub enum Command {
     Lint(Lint),
     /// Print the cluster for other programs: ssh, Ansible, Terraform, routers.
     Export(Export),
-    /// Take a running cluster apart, add-ons first and servers last.
+    /// Take a running cluster apart: add-ons, then agents, then servers.
     Teardown(Teardown),
     /// Check or change the secrets of the cluster; no value is ever printed.
     Secrets(Secrets),

@@ -49,6 +49,7 @@ pub fn built(ran: &Ran) -> BTreeMap<String, String> {
         .collect()
 }
 
+// rows: F167, F245
 /// Issue of the model, acceptance 1 and 3: `init`, `lint`, `plan --all`, `build --all` for every set; then once more by
 /// somebody else elsewhere, from the cluster file, its lock and its secrets.
 #[test]

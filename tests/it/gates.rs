@@ -43,6 +43,7 @@ fn kubeadm(version: &str, more: &str) -> String {
     )
 }
 
+// rows: G1, G10, G11, G12, G2, G3, G5, G6, G7, P03, P12, P44, P53
 /// Both sides of each gate that the cluster file and the catalog decide.
 #[test]
 fn gates_speak_before_anything_is_fetched() {
@@ -160,6 +161,7 @@ fn gates_speak_before_anything_is_fetched() {
     assert_eq!(findings(Test::new().cluster(helper)), ["G11!"]);
 }
 
+// rows: G2, G4, G9, P05, P47
 /// What only the opened image tells: kernel, cloud-init, where the boot volume is.
 #[test]
 fn gates_speak_again_when_the_base_is_open() {
@@ -212,6 +214,7 @@ const HEADER: &str = "# addon: mine\n# version: \"1\"\n# needs: [any]\n\
     # claims: false\n# default-class: false\n# ports: []\n# secrets: []\n# settings: []\n\n\
     apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: x}\n";
 
+// rows: F218, F220, G8, P51
 #[test]
 fn add_ons_are_judged_by_their_headers() {
     let lint = |kubernetes: &str, manifest: &str| {

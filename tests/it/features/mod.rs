@@ -94,7 +94,7 @@ fn rows(file: &str) -> Vec<Row> {
 }
 
 /// What is wrong with the state of a check.
-fn faults(id: &str, state: &State, tests: &BTreeMap<String, Found>, verified: &str) -> Vec<String> {
+fn faults(id: &str, state: &State, tests: &BTreeMap<String, Found>, verified: &[String; 2]) -> Vec<String> {
     let mut wrong = Vec::new();
     let said = [
         !state.proven.is_empty() || state.verify,
@@ -134,8 +134,14 @@ fn faults(id: &str, state: &State, tests: &BTreeMap<String, Found>, verified: &s
             Some(_) => {}
         }
     }
-    if state.verify && !verified.contains(&format!("\"{id}\"")) {
+    let [judged, spoilt] = verified
+        .each_ref()
+        .map(|text| text.contains(&format!("\"{id}\"")));
+    if state.verify && !judged {
         wrong.push("is no row of `verify`".to_owned());
+    }
+    if state.verify && !spoilt {
+        wrong.push("is a row of `verify` that no test sees fail".to_owned());
     }
     wrong
 }
@@ -143,7 +149,7 @@ fn faults(id: &str, state: &State, tests: &BTreeMap<String, Found>, verified: &s
 #[test]
 fn every_row_is_there_and_says_what_proves_it() {
     let tests = sources::tests(root());
-    let verified = sources::text(&root().join("src/rows"));
+    let verified = ["src/rows", "tests/it/rows"].map(|dir| sources::text(&root().join(dir)));
     let mut wrong = Vec::new();
     for (file, _, letter, first, last, counts) in SECTIONS {
         let rows = rows(file);
@@ -279,9 +285,10 @@ fn faults_of_states_are_found() {
             },
         ),
     ]);
+    let verified = ["id: \"F002\", \"F003\"", "\"F002\""].map(str::to_owned);
     let of = |yaml: &str| {
         let state: State = serde_saphyr::from_str(yaml).unwrap();
-        faults("F001", &state, &tests, "id: \"F002\"")
+        faults("F001", &state, &tests, &verified)
     };
     assert_eq!(of("proven: [it::a, it::b]"), [""; 0]);
     assert_eq!(of("{boot: a node is asked, shown: [it::a]}"), [""; 0]);
@@ -290,16 +297,17 @@ fn faults_of_states_are_found() {
         ("{proven: [it::a], missing: why}", "one of"),
         ("proven: [it::c]", "no test"),
         ("proven: [it::b]", "by hand"),
-        ("verify: true", "no row"),
         ("missing: ''", "why"),
         ("{proven: [it::a], shown: [it::a]}", "shown"),
     ] {
         let found = of(wrong);
         assert!(found.len() == 1 && found[0].contains(word), "{wrong}: {found:?}");
     }
-    let state = State {
-        proven: vec!["it::a".to_owned()],
-        ..State::default()
+    let row = |id: &str, yaml: &str| {
+        let state: State = serde_saphyr::from_str(yaml).unwrap();
+        faults(id, &state, &tests, &verified)
     };
-    assert!(faults("F003", &state, &tests, "")[0].contains("// rows: F003"));
+    assert!(row("F003", "proven: [it::a]")[0].contains("// rows: F003"));
+    assert_eq!(row("F002", "verify: true"), [""; 0]);
+    assert!(row("F003", "verify: true")[0].contains("no test sees fail"));
 }
