@@ -9,6 +9,7 @@ use super::args;
 use super::context::{Base, Context, facts, open_content, places};
 use super::message::{self, Failure, Outcome};
 use super::plan::{Remember, plan_nodes};
+use super::rows;
 use super::verify;
 use crate::base_os::BaseFacts;
 use crate::bmap::BLOCK;
@@ -131,6 +132,14 @@ fn build_node(context: &Context, args: &args::Build, node: &NodePlan) -> Result<
     if format == OutputFormat::None {
         if args.verify {
             verify::unwritten(&finished.image.overlay, &manifest)?;
+            rows::built(
+                context,
+                args,
+                node,
+                &finished.image.overlay,
+                &manifest,
+                &base.source,
+            )?;
         }
         Output::with_bytes(&manifest_path, manifest.to_json().as_bytes())?.finish()?;
         return built(context, node, &manifest, None, &manifest_path);
@@ -163,6 +172,14 @@ fn build_node(context: &Context, args: &args::Build, node: &NodePlan) -> Result<
     }
     if args.verify {
         verify::built(context, &image_path, &finished.image.overlay, &manifest)?;
+        rows::built(
+            context,
+            args,
+            node,
+            &finished.image.overlay,
+            &manifest,
+            &base.source,
+        )?;
     }
     built(context, node, &manifest, Some(&image_path), &manifest_path)
 }

@@ -19,6 +19,7 @@ mod plan;
 mod profiles;
 mod progress;
 mod replan;
+mod rows;
 mod secrets;
 mod store;
 mod verify;
@@ -80,6 +81,7 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Extract(args) => look::extract(&context, args),
         Command::Diff(args) => look::diff_images(&context, args),
         Command::Check(args) => look::check(&context, args),
+        Command::Verify(args) => rows::verify(&context, args),
         Command::Completions(_) => Ok(Outcome::Done),
     }
 }

@@ -41,6 +41,7 @@ mod pipeline;
 mod plan;
 mod random_edits;
 mod rig;
+mod rows;
 mod second_editor;
 mod secrets;
 mod sets;
