@@ -416,7 +416,9 @@ fn f034(case: &Case<'_>) -> Judged {
 fn f035(case: &Case<'_>) -> Judged {
     let clock = &case.facts.system.clock;
     applies(clock.fake_hwclock.is_some() || clock.timesyncd)?;
-    let epoch = case.node()?.epoch.secs;
+    let node = case.node()?;
+    applies(node.shapes_system())?;
+    let epoch = node.epoch.secs;
     if let Some((written, _)) = &clock.fake_hwclock {
         let begins = parse_time(&format!("{}Z", written.trim().replacen(' ', "T", 1)))
             .map_err(|_| Stop::Fails(format!("fake-hwclock's file says `{}`", written.trim())))?;

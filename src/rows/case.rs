@@ -9,7 +9,7 @@ use crate::image::Image;
 use crate::plan::BaseRef;
 use crate::planner::View;
 use crate::spec::{ClusterSpec, Distribution, Inputs, KubernetesSpec, Settings};
-use crate::values::{Timestamp, VolumeName};
+use crate::values::{Arch, Timestamp, VolumeName};
 
 use super::{Stop, fails};
 
@@ -52,6 +52,24 @@ impl Node<'_> {
     /// The nodes of its cluster, itself included.
     pub(super) fn peers(&self) -> Vec<&View<'_>> {
         self.view.peers(self.views)
+    }
+
+    /// Whether anything but files is asked of its system.
+    pub(super) fn shapes_system(&self) -> bool {
+        let s = self.settings();
+        let ssh = s.ssh.enabled.is_some() || s.ssh.password_login.is_some() || s.ssh.host_key.is_some();
+        let texts = [&s.timezone, &s.locale, &s.keyboard];
+        !s.users.is_empty()
+            || ssh
+            || texts.iter().any(|t| t.is_some())
+            || !s.packages.is_empty()
+            || s.upgrade.is_some()
+            || s.swap.is_some()
+            || !s.sysctl.is_empty()
+            || !s.modules.is_empty()
+            || !s.units.is_empty()
+            || !s.interfaces.is_empty()
+            || self.kubernetes().is_some()
     }
 
     /// Whether an overlay is laid over it.
@@ -132,12 +150,12 @@ impl<'a> Case<'a> {
 
     /// The command line that the firmware reads: its path on the boot volume, and its text.
     pub(super) fn cmdline(&self) -> Result<(&str, String), Stop> {
-        let path = self
-            .facts
-            .cmdline_path
-            .as_deref()
-            .ok_or_else(|| Stop::Fails("the boot volume has no cmdline.txt".to_owned()))?;
-        Ok((path, need(self.boot, path)?))
+        match self.facts.cmdline_path.as_deref() {
+            Some(path) => Ok((path, need(self.boot, path)?)),
+            // A loader of PCs has no such file.
+            None if self.facts.arch == Some(Arch::Amd64) => Err(Stop::NotHere),
+            None => fails("the boot volume has no cmdline.txt"),
+        }
     }
 
     /// The words of the command line.

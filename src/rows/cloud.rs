@@ -61,7 +61,9 @@ fn f040(case: &Case<'_>) -> Judged {
         )
     })?;
     // What a vendor's own file says wrongly is no fault of the build.
-    holds(yaml("user-data", &text)?.is_object(), || "user-data is no map".to_owned())
+    holds(yaml("user-data", &text)?.is_object(), || {
+        "user-data is no map".to_owned()
+    })
 }
 
 /// Instance ids that images of vendors come with.

@@ -344,7 +344,11 @@ fn p36(case: &Case<'_>) -> Judged {
         let numbers = |c: char| !(c.is_ascii_digit() || c == '.' || c == '/');
         for word in plain_lines(&text).flat_map(|l| l.split(numbers)) {
             // A range is no address of a pod.
-            if let Ok(address) = word.trim_end_matches('.').parse::<Ipv4Addr>() {
+            if let Ok(address) = word
+                .trim_start_matches('/')
+                .trim_end_matches('.')
+                .parse::<Ipv4Addr>()
+            {
                 holds(!pods.contains(address), || {
                     format!("`{path}` names {address}, which some pod has today and another one tomorrow")
                 })?;

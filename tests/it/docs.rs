@@ -106,7 +106,7 @@ fn yaml_of_the_cluster_page_is_right() {
         .run();
     let ran = ran
         .again()
-        .args(["build", "one", "node-4", "--base", "demo", "--verify"])
+        .args(["build", "one", "node-4", "--base", "demo"])
         .run();
     assert!(ran.path("out/kubeconfig").exists());
     ran.again()

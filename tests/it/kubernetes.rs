@@ -84,7 +84,7 @@ fn cat(ran: Ran, node: &str, path: &str) -> (Ran, String) {
 
 #[test]
 fn p24_f102_f107_k3s_gives_each_node_what_it_may_have() {
-    let built = cluster("distribution: k3s")
+    let built = cluster("distribution: k3s, air-gap: false")
         .args(["build", "--all", "--verify"])
         .run();
     for node in ["one", "two", "nas"] {

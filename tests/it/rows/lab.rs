@@ -90,6 +90,13 @@ impl Spoilt {
         String::from_utf8(bytes).unwrap()
     }
 
+    /// Whether a name is there.
+    pub fn is_there(&self, path: &str) -> bool {
+        let (name, path) = place(path);
+        let volume = self.image.volume(name).unwrap();
+        volume.stat(path.as_bytes()).is_ok_and(|stat| stat.is_some())
+    }
+
     /// Names in a folder of the root volume.
     pub fn names(&self, dir: &str) -> Vec<String> {
         let volume = self.image.volume(VolumeName::Root).unwrap();
@@ -135,6 +142,12 @@ impl Spoilt {
             .unwrap_or_else(|e| panic!("{path}: {e}"));
     }
 
+    /// Moves a name of the root volume.
+    pub fn rename(&mut self, from: &str, to: &str) {
+        let volume = self.image.volume_mut(VolumeName::Root).unwrap();
+        volume.rename(from.as_bytes(), to.as_bytes(), NOW).unwrap();
+    }
+
     pub fn chmod(&mut self, path: &str, mode: u16) {
         let (name, path) = place(path);
         let volume = self.image.volume_mut(name).unwrap();
@@ -174,7 +187,8 @@ impl Spoilt {
 
 /// A node, built.
 pub struct Lab {
-    _dir: TempDir,
+    /// Payloads are read from here.
+    _dir: Option<TempDir>,
     cluster: ClusterSpec,
     inputs: Inputs,
     node: String,
@@ -212,6 +226,13 @@ fn stock(family: &str) -> Option<Arc<dyn Source>> {
         return Some(demo::image().unwrap());
     }
     Some(Raw::open(&bases::base(family)?.path))
+}
+
+/// A stock image after something was done to it.
+pub fn prepared(family: &str, prepare: fn(&mut Spoilt)) -> Option<Arc<dyn Source>> {
+    let mut base = Spoilt::of(Image::open(stock(family)?).unwrap());
+    prepare(&mut base);
+    Some(base.finish())
 }
 
 /// Reads a cluster with its inputs and secrets; what only a user knows gets some value.
@@ -259,11 +280,9 @@ impl Recipe {
         }
         fs::write(dir.path().join("program"), elf(Arch::Arm64)).unwrap();
         let (cluster, inputs) = read(dir.path());
-        let mut base = Spoilt::of(Image::open(stock(self.family)?).unwrap());
-        (self.prepare)(&mut base);
-        let base = base.finish();
+        let base = prepared(self.family, self.prepare)?;
         let mut lab = Lab::build(
-            dir,
+            Some(dir),
             cluster,
             inputs,
             self.node,
@@ -282,7 +301,7 @@ impl Recipe {
 impl Lab {
     /// Builds a node from a stock image.
     pub fn build(
-        dir: TempDir,
+        dir: Option<TempDir>,
         cluster: ClusterSpec,
         inputs: Inputs,
         node: &str,

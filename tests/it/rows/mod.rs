@@ -1,7 +1,9 @@
 //! `verify`: what is built passes its rows, and for each row a spoilt image fails it.
 
+mod command;
 mod lab;
 mod nodes;
+mod sets;
 mod spoils;
 
 use std::collections::{BTreeMap, BTreeSet};

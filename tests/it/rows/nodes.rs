@@ -118,11 +118,15 @@ nodes: [{name: one, profile: usb-boot-bit, board: pi3b}]
 ";
 
 /// The kernels of the fixtures list modules in excerpts, without what flannel needs.
-fn kernel(base: &mut Spoilt) {
-    for release in base.names("/usr/lib/modules") {
+pub(super) fn kernel(base: &mut Spoilt) {
+    let dir = ["/usr/lib/modules", "/lib/modules"]
+        .into_iter()
+        .find(|dir| base.is_there(dir));
+    let Some(dir) = dir else { return };
+    for release in base.names(dir) {
         base.add(
-            &format!("/usr/lib/modules/{release}/modules.dep"),
-            "kernel/drivers/net/vxlan/vxlan.ko.xz:\n",
+            &format!("{dir}/{release}/modules.dep"),
+            "kernel/drivers/net/vxlan/vxlan.ko.xz:\nkernel/drivers/md/dm-mirror.ko.xz:\nkernel/drivers/md/dm-thin-pool.ko.xz:\n",
         );
     }
 }
@@ -214,7 +218,7 @@ pub(super) const RECIPES: &[Recipe] = &[
     Recipe {
         name: "rpi64",
         family: "rpi64",
-        base: None,
+        base: Some("rpi64-v20180429-184538"),
         node: "one",
         cluster: RPI64,
         files: &[],

@@ -168,18 +168,7 @@ fn no_ssh(spoilt: &mut Spoilt) {
         "/etc/systemd/system/multi-user.target.wants/sshd.service",
         "boot:/ssh",
     ] {
-        let (name, real) = match path.strip_prefix("boot:") {
-            Some(rest) => (ceil_img::values::VolumeName::Boot, rest),
-            None => (ceil_img::values::VolumeName::Root, path),
-        };
-        if spoilt
-            .image
-            .volume(name)
-            .unwrap()
-            .stat(real.as_bytes())
-            .unwrap()
-            .is_some()
-        {
+        if spoilt.is_there(path) {
             spoilt.remove(path);
         }
     }
