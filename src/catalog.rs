@@ -91,6 +91,8 @@ pub struct ImageEntry {
     pub evidence_note: Option<String>,
     /// What is worth knowing before using it.
     pub notes: Option<String>,
+    /// Why clusters on it are known to fail (P45).
+    pub faulty: Option<String>,
 }
 
 fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Digest>, D::Error> {

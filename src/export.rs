@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::json;
 
 use crate::plan::Address;
 use crate::planner::View;
 use crate::secrets::HostKey;
-use crate::spec::{ClusterSpec, Role};
+use crate::spec::{ClusterSpec, Purpose, Role};
 
 /// What a list of reservations is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,16 @@ fn target(cluster: &ClusterSpec, view: &View<'_>) -> String {
 /// The first account of a node.
 fn user<'a>(view: &'a View<'_>) -> Option<&'a str> {
     view.resolved.settings.users.keys().next().map(String::as_str)
+}
+
+/// What ssh is told to reach a node: its first account and its address.
+#[must_use]
+pub fn login(cluster: &ClusterSpec, view: &View<'_>) -> String {
+    let target = target(cluster, view);
+    match user(view) {
+        Some(user) => format!("{user}@{target}"),
+        None => target,
+    }
 }
 
 /// `known_hosts` of OpenSSH (F052). `keys` has the host key of each node that has one, by its name.
@@ -167,4 +178,59 @@ pub fn reservations(cluster: &ClusterSpec, views: &[View<'_>], router: Router) -
         };
     }
     (out, missing)
+}
+
+/// Why there is no route to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoute {
+    /// The workstation is in the LAN itself.
+    #[error("no node is a router, so the nodes are in the network that a workstation is in")]
+    NoRouter,
+    /// The cluster file does not name the LAN.
+    #[error("the cluster file has no `network.lan`, so there is no network to reach")]
+    NoLan,
+    /// The router asks another for its address.
+    #[error("the router has no fixed address on its uplink")]
+    NoAddress,
+}
+
+impl NoRoute {
+    /// What would be right.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::NoRouter => "nothing is to be done",
+            Self::NoLan => "write the LAN behind the router, such as `lan: 10.11.0.0/24`",
+            Self::NoAddress => {
+                "tell the address that it got with `--via ADDRESS`, or give the interface with `use: uplink` one"
+            }
+        }
+    }
+}
+
+/// The commands that let a workstation reach the LAN behind the cluster's router (F158). `via` is the router's address
+/// towards the workstation; without it, the one of its uplink.
+///
+/// # Errors
+/// [`NoRoute`].
+pub fn routes(cluster: &ClusterSpec, views: &[View<'_>], via: Option<Ipv4Addr>) -> Result<String, NoRoute> {
+    let router = views
+        .iter()
+        .find(|view| view.role() == Role::Router)
+        .ok_or(NoRoute::NoRouter)?;
+    let lan = &cluster.network.lan.as_ref().ok_or(NoRoute::NoLan)?.value;
+    let fixed = || match router.of(Purpose::Uplink)?.address {
+        Address::Static(ref fixed) => match fixed.ip {
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(_) => None,
+        },
+        Address::Dhcp => None,
+    };
+    let via = via.or_else(fixed).ok_or(NoRoute::NoAddress)?;
+    let (first, mask) = (lan.first(), lan.netmask());
+    Ok(format!(
+        "# Linux, until the next start\nsudo ip route replace {lan} via {via}\n\
+         # macOS, until the next start\nsudo route -n add -net {lan} {via}\n\
+         # Windows, as administrator, for good\nroute -p add {first} mask {mask} {via}\n"
+    ))
 }

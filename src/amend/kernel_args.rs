@@ -153,6 +153,7 @@ mod tests {
         kernel_args(text, add, remove).expect("amended")
     }
 
+    // rows: P07
     #[test]
     fn adds_at_the_end_and_keeps_the_rest() {
         assert_eq!(
@@ -181,6 +182,7 @@ mod tests {
         }
     }
 
+    // rows: P06
     #[test]
     fn comma_lists_of_cgroups_are_split_and_memory_is_last() {
         assert_eq!(
@@ -261,6 +263,7 @@ mod tests {
         assert_eq!(amend(text, &[], &[]), text);
     }
 
+    // rows: P08
     #[test]
     fn an_empty_or_open_line_ends_with_one_newline() {
         assert_eq!(amend("", &["a"], &[]), "a\n");

@@ -252,6 +252,7 @@ fn raspberry_pi_os_trixie_is_known() {
     assert_eq!(cloud.seed, Some(Seed::Boot { dir: "/".to_owned() }));
 }
 
+// rows: F032
 #[test]
 fn ubuntu_has_its_command_line_below_current_and_its_seed_by_label() {
     let boot = Made::new("system-boot")
@@ -358,6 +359,8 @@ fn plan(fixed: bool, edits: Vec<Edit>) -> NodePlan {
     NodePlan {
         cluster: "ceil".to_owned(),
         node: "one".to_owned(),
+        role: "helper",
+        programs: Vec::new(),
         profile: "p".to_owned(),
         origin: origin.clone(),
         base: BaseRef {

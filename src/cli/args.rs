@@ -93,6 +93,8 @@ pub enum Command {
     Lint(Lint),
     /// Print the cluster for other programs: ssh, Ansible, Terraform, routers.
     Export(Export),
+    /// Take a running cluster apart: add-ons, then agents, then servers; without `--yes`, list the steps.
+    Teardown(Teardown),
     /// Check or change the secrets of the cluster; no value is ever printed.
     Secrets(Secrets),
     /// Download and verify the bases of nodes, or one base by name or URL.
@@ -286,6 +288,22 @@ pub struct Export {
     pub what: ExportWhat,
 }
 
+/// `teardown`
+#[derive(Debug, Args)]
+pub struct Teardown {
+    /// The cluster file.
+    #[arg(long, value_name = "FILE", default_value = "cluster.yaml")]
+    pub file: PathBuf,
+
+    /// Directory with the kubeconfig that `build` wrote.
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub out: PathBuf,
+
+    /// Do it. Needs `kubectl`, and `ssh` with a key that the nodes know.
+    #[arg(long)]
+    pub yes: bool,
+}
+
 /// What `export` prints.
 #[derive(Debug, Subcommand)]
 pub enum ExportWhat {
@@ -307,11 +325,25 @@ pub enum ExportWhat {
         #[arg(long, value_name = "FILE")]
         kubeconfig: Option<PathBuf>,
     },
+    /// What makes another Linux host a node of the cluster, as an archive; prints the command that joins it.
+    JoinBundle {
+        /// The node of the cluster file that the host is to be; an agent.
+        node: String,
+        /// The archive, `NODE-join.tar` by default. It holds the token of the cluster.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Reservations of addresses for a router.
     Reservations {
         /// Whose form they have.
         #[arg(long, value_enum, default_value = "dnsmasq")]
         format: ReservationFormat,
+    },
+    /// Commands that let a workstation reach the LAN behind a router of the cluster.
+    Routes {
+        /// The router's address towards the workstation, where the cluster file has none.
+        #[arg(long, value_name = "ADDRESS")]
+        via: Option<std::net::Ipv4Addr>,
     },
 }
 

@@ -9,10 +9,12 @@ use super::args;
 use super::context::{Base, Context, facts, open_content, places};
 use super::message::{self, Failure, Outcome};
 use super::plan::{Remember, plan_nodes};
+use super::programs::{self, Programs};
 use super::rows;
 use super::verify;
 use crate::base_os::BaseFacts;
 use crate::bmap::BLOCK;
+use crate::cloud_config::check_user_data;
 use crate::diff;
 use crate::disk::BlockIo;
 use crate::edit::{Applied, Touch, apply};
@@ -103,23 +105,36 @@ pub fn build(context: &Context, args: &args::Build) -> Result<Outcome, Failure> 
     context.use_lock(&args.cluster, mode, true)?;
     let planned = plan_nodes(context, &args.cluster, &args.nodes, Remember::Yes)?;
     for (name, text) in &planned.kubeconfigs {
-        let file = if *name == planned.cluster {
-            "kubeconfig".to_owned()
-        } else {
-            format!("kubeconfig-{name}")
-        };
-        Output::private(&args.out.join(file), text.reveal().as_bytes())?.finish()?;
+        let file = kubeconfig_path(&args.out, name, &planned.cluster);
+        Output::private(&file, text.reveal().as_bytes())?.finish()?;
     }
-    for node in planned.plans {
-        build_node(context, args, &node)
+    for node in &planned.plans {
+        build_node(context, args, &planned.programs, node)
             .map_err(|e| e.while_doing(format!("node `{}` was not built", node.node)))?;
     }
     Ok(Outcome::Done)
 }
 
-fn build_node(context: &Context, args: &args::Build, node: &NodePlan) -> Result<(), Failure> {
+/// Where the kubeconfig of a cluster goes; `own` is the name of the file's own cluster.
+pub(super) fn kubeconfig_path(out: &Path, name: &str, own: &str) -> PathBuf {
+    if name == own {
+        out.join("kubeconfig")
+    } else {
+        out.join(format!("kubeconfig-{name}"))
+    }
+}
+
+fn build_node(
+    context: &Context,
+    args: &args::Build,
+    programs: &Programs,
+    node: &NodePlan,
+) -> Result<(), Failure> {
     let base = context.base(&node.base)?;
-    let finished = finish_node(context, &base, node, &|text| context.note(text))?;
+    let brought = programs.of(context, node)?;
+    let edits = programs::edits(node, &brought)?;
+    let finished = finish_node(context, &base, node, edits, &|text| context.note(text))?;
+    warn_of_user_data(context, &finished.image, &node.node)?;
     let format = args.format.unwrap_or(node.output);
     let stem = args.out.join(&node.node);
     let with = |ending: &str| {
@@ -128,6 +143,7 @@ fn build_node(context: &Context, args: &args::Build, node: &NodePlan) -> Result<
         PathBuf::from(name)
     };
     let mut manifest = manifest(node, &base, &finished)?;
+    manifest.inputs.extend(programs::inputs(&brought));
     let manifest_path = with(".manifest.json");
     if format == OutputFormat::None {
         if args.verify {
@@ -184,11 +200,25 @@ fn build_node(context: &Context, args: &args::Build, node: &NodePlan) -> Result<
     built(context, node, &manifest, Some(&image_path), &manifest_path)
 }
 
+/// Warns of what the cloud-init of an image would refuse or pass over in its final user-data, whoever wrote it (F060,
+/// P61).
+fn warn_of_user_data(context: &Context, image: &Image, node: &str) -> Result<(), Failure> {
+    let Some(cloud) = facts(image)?.and_then(|facts| facts.cloud_init) else {
+        return Ok(());
+    };
+    let text = cloud.user_data.as_deref().unwrap_or_default();
+    for finding in check_user_data(text, cloud.version.as_deref()) {
+        context.warn(&format!("node `{node}`: user-data: {finding}"));
+    }
+    Ok(())
+}
+
 /// Makes the image of a node in memory.
 pub fn finish_node(
     context: &Context,
     base: &Base,
     node: &NodePlan,
+    programs: Vec<Edit>,
     note: &dyn Fn(&str),
 ) -> Result<Finished, Failure> {
     finish(
@@ -201,7 +231,11 @@ pub fn finish_node(
             // A node needs both volumes: without them it would keep the name of the base.
             image.volume(VolumeName::Boot)?;
             image.volume(VolumeName::Root)?;
-            let resolved = planner::resolve(node, facts)?;
+            let resolved = planner::resolve(node, facts, programs)?;
+            if let Some(arch) = facts.and_then(|f| f.arch) {
+                let pool = FilePool::shared();
+                programs::check_machines(&resolved.edits, arch, &|content| open_content(&pool, content))?;
+            }
             for text in &resolved.notes {
                 note(text);
             }
@@ -274,6 +308,8 @@ pub fn manifest(node: &NodePlan, base: &Base, finished: &Finished) -> Result<Man
         inputs: vec![Input {
             role: "base",
             name: base.name.clone(),
+            version: None,
+            arch: None,
             digest: base.raw_digest.clone(),
             size: base.raw_len,
             download_digest: base.download_digest.clone(),

@@ -214,6 +214,11 @@ impl Context {
             return demo_base();
         }
         let wanted = self.base_wanted(base)?;
+        if let BasePlace::Name(name) = &base.place
+            && let Some(why) = &self.catalog()?.lookup(name)?.faulty
+        {
+            self.warn(&format!("the base `{name}` is known to be faulty: {why}"));
+        }
         let cached = self.fetcher()?.fetch_base(&wanted.request).map_err(|e| {
             wanted
                 .failure(e)

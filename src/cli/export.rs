@@ -1,10 +1,12 @@
 //! `export`: a cluster for other programs.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde_json::json;
 
 use super::args::{self, ExportWhat};
+use super::bundle;
 use super::context::Context;
 use super::message::{self, Failure, Outcome};
 use super::plan::read_settings;
@@ -42,6 +44,11 @@ pub fn export(context: &Context, args: &args::Export) -> Result<Outcome, Failure
             let path = known_hosts.as_ref().map(|p| p.display().to_string());
             export::ssh_config(&cluster, &views, path.as_deref())
         }
+        ExportWhat::JoinBundle { node, out } => {
+            let usual = || PathBuf::from(format!("{node}-join.tar"));
+            let out = out.clone().unwrap_or_else(usual);
+            return bundle::join_bundle(context, &args.file, node, &out);
+        }
         ExportWhat::Hosts => export::hosts(&cluster, &views),
         ExportWhat::Inventory => export::inventory(&cluster, &views),
         ExportWhat::Tfvars { kubeconfig } => {
@@ -58,6 +65,8 @@ pub fn export(context: &Context, args: &args::Export) -> Result<Outcome, Failure
             }
             text
         }
+        ExportWhat::Routes { via } => export::routes(&cluster, &views, *via)
+            .map_err(|none| Failure::new(none.to_string()).hint(none.remedy()))?,
     };
     if context.json {
         message::json(&json!({"event": "export", "text": text}))?;

@@ -13,7 +13,10 @@ use crate::planner;
 pub fn lint(context: &Context, args: &args::Lint) -> Result<Outcome, Failure> {
     let (cluster, inputs) = read_settings(context, &args.file)?;
     let views = planner::views(&cluster, &inputs)?;
-    let findings = find(&cluster, &views);
+    let catalog = context.catalog()?;
+    let findings = find(&cluster, &views, &|base| {
+        catalog.lookup(base).ok()?.faulty.clone()
+    });
     for finding in &findings {
         if context.json {
             message::json(&json!({

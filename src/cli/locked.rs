@@ -7,9 +7,10 @@ use std::path::Path;
 use super::args::ClusterArgs;
 use super::context::{Context, fetch_failure};
 use super::message::Failure;
-use crate::artifacts::{Artifact, ArtifactCatalog, Install, Unpack, normal, satisfies};
+use crate::artifacts::{Artifact, ArtifactCatalog, ArtifactError, Install, Unpack, normal, satisfies};
 use crate::fetch::{
-    CachedFile, CachedImage, ChecksumPolicy, FetchError, FetchRequest, FileSource, Location, PublishedSums,
+    CachedFile, CachedImage, ChecksumPolicy, FetchError, FetchRequest, FileSource, Location, Member,
+    PublishedSums,
 };
 use crate::lock::{
     Decision, Entry, Key, Kind, LOCK_FILE, LockError, LockFile, Mode, Raw, SignatureState, Stated, decide,
@@ -72,6 +73,13 @@ impl Wanted {
                 url: url.clone(),
                 served: found,
             }),
+            error @ (FetchError::Unreachable { .. } | FetchError::Offline { .. })
+                if key.kind == Kind::Artifact =>
+            {
+                Failure::from(error).hint(
+                    "run `ceil-img fetch` where there is a connection, or name another place with `--mirror`",
+                )
+            }
             error => fetch_failure(error),
         }
     }
@@ -303,27 +311,39 @@ impl Context {
         }
     }
 
-    /// Brings one artifact through the catalog, the lock and the cache. `wish` is a name, or a name and a version as
-    /// `helm@3.18.4`; a version that is not whole stays at the newest one that the lock has.
+    /// The artifact that a wish stands for. `wish` is a name, or a name and a version as `helm@3.18.4`; a version that
+    /// is not whole stays at the newest one that the lock has.
     ///
     /// # Errors
-    /// There is none such; the lock forbids it; it cannot be fetched, or is not what it should be; a program in it is
-    /// for another processor.
-    pub fn artifact(&self, catalog: &ArtifactCatalog, wish: &str, arch: Arch) -> Result<Brought, Failure> {
+    /// There is none such.
+    pub fn artifact_named(
+        &self,
+        catalog: &ArtifactCatalog,
+        wish: &str,
+        arch: Arch,
+    ) -> Result<Artifact, ArtifactError> {
         let (name, version) = match wish.split_once('@') {
             Some((name, version)) => (name, Some(version)),
             None => (wish, None),
         };
         let held_at = self.locked_version(catalog, name, version, arch);
-        let artifact = catalog
-            .lookup(name, held_at.as_deref().or(version), arch)?
-            .clone();
-        let wanted = self.artifact_wanted(&artifact)?;
-        let file = self.fetcher()?.fetch_artifact(&wanted.request).map_err(|e| {
-            wanted
-                .failure(e)
-                .while_doing(format!("cannot get `{wish}` for {arch}"))
-        })?;
+        catalog
+            .lookup(name, held_at.as_deref().or(version), arch)
+            .cloned()
+    }
+
+    /// Brings one artifact through the lock and the cache.
+    ///
+    /// # Errors
+    /// The lock forbids it; it cannot be fetched, or is not what it should be; a program in it is for another
+    /// processor.
+    pub fn bring_artifact(&self, artifact: &Artifact) -> Result<Brought, Failure> {
+        let subject = || format!("`{}` {} for {}", artifact.name, artifact.version, artifact.arch);
+        let wanted = self.artifact_wanted(artifact)?;
+        let file = self
+            .fetcher()?
+            .fetch_artifact(&wanted.request)
+            .map_err(|e| wanted.failure(e).while_doing(format!("cannot get {}", subject())))?;
         let verified = wanted.verified(file.verified);
         if let (Some(key), Location::Url(url)) = (&wanted.key, &wanted.request.location) {
             self.record(
@@ -343,14 +363,40 @@ impl Context {
             )?;
         }
         let files = self
-            .placed(&artifact, &file)
-            .map_err(|e| e.while_doing(format!("cannot use `{wish}` for {arch}")))?;
+            .placed(artifact, &file, &|wanted| {
+                Ok(Some(self.fetcher()?.members(&file, wanted)?))
+            })
+            .map_err(|e| e.while_doing(format!("cannot use {}", subject())))?
+            .unwrap_or_default();
         Ok(Brought {
-            artifact,
+            artifact: artifact.clone(),
             file,
             verified,
             files,
         })
+    }
+
+    /// The artifact as it is in the cache; `None` when it would have to be fetched or unpacked. Writes nothing.
+    ///
+    /// # Errors
+    /// The lock forbids it, or what is in the cache is not what it should be.
+    pub fn artifact_at_hand(&self, artifact: &Artifact) -> Result<Option<Brought>, Failure> {
+        // Opening the cache would make its directories.
+        if !self.cache.is_dir() {
+            return Ok(None);
+        }
+        let wanted = self.artifact_wanted(artifact)?;
+        let Some(file) = self.fetcher()?.known_artifact(&wanted.request)? else {
+            return Ok(None);
+        };
+        let members = |wanted: &dyn Fn(&str) -> bool| Ok(self.fetcher()?.known_members(&file, wanted)?);
+        let verified = wanted.verified(file.verified);
+        Ok(self.placed(artifact, &file, &members)?.map(|files| Brought {
+            artifact: artifact.clone(),
+            file: file.clone(),
+            verified,
+            files,
+        }))
     }
 
     /// The version that the lock holds a wish at which does not name a whole one.
@@ -422,8 +468,13 @@ impl Context {
         })
     }
 
-    /// Where the files of an artifact go.
-    fn placed(&self, artifact: &Artifact, file: &CachedFile) -> Result<Vec<PlacedFile>, Failure> {
+    /// Where the files of an artifact go; `None` when `members` has not got them.
+    fn placed(
+        &self,
+        artifact: &Artifact,
+        file: &CachedFile,
+        members: &Members<'_>,
+    ) -> Result<Option<Vec<PlacedFile>>, Failure> {
         let mut found = Vec::new();
         let members = match artifact.unpack {
             Unpack::None => Vec::new(),
@@ -435,7 +486,10 @@ impl Context {
                         Install::Tree { from, .. } => below(name, from).is_some(),
                     })
                 };
-                self.fetcher()?.members(file, &wanted).map_err(fetch_failure)?
+                match members(&wanted)? {
+                    Some(members) => members,
+                    None => return Ok(None),
+                }
             }
         };
         for install in &artifact.install {
@@ -466,9 +520,12 @@ impl Context {
                 return Err(Failure::new(format!("`{}` holds {what}", artifact.url)));
             }
         }
-        Ok(found)
+        Ok(Some(found))
     }
 }
+
+/// Files of an archive whose names are picked.
+type Members<'a> = dyn Fn(&dyn Fn(&str) -> bool) -> Result<Option<Vec<Member>>, Failure> + 'a;
 
 /// The rest of a member's name below a folder of the archive; the folder `` holds everything.
 fn below<'a>(name: &'a str, folder: &str) -> Option<&'a str> {

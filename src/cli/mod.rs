@@ -5,6 +5,7 @@
 
 mod args;
 mod build;
+mod bundle;
 mod context;
 mod dump;
 mod edit;
@@ -17,11 +18,13 @@ mod memo;
 mod message;
 mod plan;
 mod profiles;
+mod programs;
 mod progress;
 mod replan;
 mod rows;
 mod secrets;
 mod store;
+mod teardown;
 mod verify;
 
 use std::io::Write;
@@ -69,6 +72,7 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Schema(args) => profiles::schema(args),
         Command::Plan(args) => plan::plan(&context, args),
         Command::Export(args) => export::export(&context, args),
+        Command::Teardown(args) => teardown::teardown(&context, args),
         Command::Secrets(args) => secrets::secrets(&context, args),
         Command::Lint(args) => lint::lint(&context, args),
         Command::Fetch(args) => plan::fetch(&context, args),

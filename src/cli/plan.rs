@@ -1,6 +1,5 @@
 //! `plan` and `fetch`: from the cluster file to plans, and what they need.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::json;
@@ -10,6 +9,7 @@ use super::build::kernel_command_line;
 use super::context::{Context, facts, places};
 use super::memo::Memo;
 use super::message::{self, Failure, Outcome};
+use super::programs::{self, Programs};
 use super::replan;
 use super::secrets::add_secrets;
 use crate::amend;
@@ -19,11 +19,11 @@ use crate::edit::grow;
 use crate::image::Image;
 use crate::inputs::{self, Reading};
 use crate::lock::Mode;
-use crate::plan::{BasePlace, BaseRef, Edit, NodePlan, Op};
+use crate::plan::{BaseRef, Edit, NodePlan, Op};
 use crate::planner;
 use crate::secrets::Secret;
-use crate::spec::{ClusterSpec, Inputs, NodeSpec, Resolved, nearest, parse_base, parse_cluster};
-use crate::values::{Arch, ByteSize, ChecksumState, Digest, ImagePath, VolumeName};
+use crate::spec::{ClusterSpec, Inputs, NodeSpec, nearest, parse_base, parse_cluster};
+use crate::values::{ByteSize, ChecksumState, Digest, ImagePath, VolumeName};
 
 /// Whether digests of payload files are kept for the next run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Planned {
     pub kubeconfigs: Vec<(String, Secret)>,
     /// Name of the file's own cluster.
     pub cluster: String,
+    /// Where programs come from.
+    pub programs: Programs,
 }
 
 /// Reads the cluster file and plans the nodes that were asked for, in the order of the command line; all when
@@ -74,6 +76,8 @@ pub fn plan_nodes(
     }
     let mut inputs = read?;
     add_secrets(context, &cluster, &mut inputs, remember)?;
+    let programs = Programs::open(context, &args.file)?;
+    programs.add(context, &cluster, &nodes, &mut inputs)?;
     let plans = nodes
         .iter()
         .map(|node| Ok(planner::plan_node(&cluster, node, &inputs, base.as_ref(), epoch)?))
@@ -83,6 +87,7 @@ pub fn plan_nodes(
         plans,
         kubeconfigs,
         cluster: cluster.name.to_string(),
+        programs,
     })
 }
 
@@ -189,12 +194,13 @@ fn preview(
 /// `ceil-img plan`
 pub fn plan(context: &Context, args: &args::PlanArgs) -> Result<Outcome, Failure> {
     context.use_lock(&args.cluster, Mode::Fill, false)?;
-    let nodes = plan_nodes(context, &args.cluster, &args.nodes, Remember::No)?.plans;
+    let planned = plan_nodes(context, &args.cluster, &args.nodes, Remember::No)?;
+    let nodes = planned.plans;
     if args.diff {
-        return replan::differences(context, &nodes, &args.out);
+        return replan::differences(context, &nodes, &planned.programs, &args.out);
     }
     if args.all {
-        replan::table(context, &nodes)?;
+        replan::table(context, &nodes, &planned.programs)?;
     }
     for node in &nodes {
         // A base that is already here is looked at; nothing is fetched or written for a plan.
@@ -203,10 +209,12 @@ pub fn plan(context: &Context, args: &args::PlanArgs) -> Result<Outcome, Failure
             Some(image) => facts(image)?,
             None => None,
         };
-        let resolved = planner::resolve(node, facts.as_ref())?;
+        let programs = planned.programs.at_hand(context, node)?;
+        let at_hand = programs.is_some();
+        let resolved = planner::resolve(node, facts.as_ref(), programs.unwrap_or_default())?;
         let preview = match &image {
-            Some(image) => Some(preview(image, facts.as_ref(), &resolved.edits, node.reserve.0)?),
-            None => None,
+            Some(image) if at_hand => Some(preview(image, facts.as_ref(), &resolved.edits, node.reserve.0)?),
+            _ => None,
         };
         if context.json {
             let mut value = node.to_json(&resolved.edits, &resolved.notes);
@@ -219,7 +227,9 @@ pub fn plan(context: &Context, args: &args::PlanArgs) -> Result<Outcome, Failure
         }
         message::line(node.to_table(&resolved.edits, &resolved.notes).trim_end())?;
         let Some(p) = preview else {
-            message::line("note: sizes and the kernel command line are known once the base is in the cache")?;
+            message::line(
+                "note: sizes and the kernel command line are known once the base and the programs are in the cache",
+            )?;
             continue;
         };
         message::line(&format!(
@@ -244,21 +254,22 @@ pub fn fetch(context: &Context, args: &args::Fetch) -> Result<Outcome, Failure> 
         _ => Mode::Fill,
     };
     context.use_lock(&args.cluster, mode, true)?;
-    let bases: Vec<BaseRef> = match (
+    let (bases, planned): (Vec<BaseRef>, Option<Planned>) = match (
         base_argument(&args.cluster)?,
         args.nodes.is_empty(),
         args.cluster.file.exists(),
     ) {
         // Without a cluster file, a base alone is enough.
-        (Some(base), true, false) => vec![base],
+        (Some(base), true, false) => (vec![base], None),
         _ => {
             let mut bases: Vec<BaseRef> = Vec::new();
-            for node in plan_nodes(context, &args.cluster, &args.nodes, Remember::No)?.plans {
+            let planned = plan_nodes(context, &args.cluster, &args.nodes, Remember::No)?;
+            for node in &planned.plans {
                 if bases.iter().all(|b| b.place != node.base.place) {
                     bases.push(node.base.clone());
                 }
             }
-            bases
+            (bases, Some(planned))
         }
     };
     for base in bases {
@@ -273,14 +284,15 @@ pub fn fetch(context: &Context, args: &args::Fetch) -> Result<Outcome, Failure> 
             say_fetched(&here.raw_digest, here.verified, &here.name, here.from_cache)?;
         }
     }
-    if args.cluster.file.is_file() {
-        fetch_artifacts(context, args)?;
+    if let Some(planned) = planned {
+        programs::fetch(context, &planned.programs, &planned.plans)?;
     }
     context.save_lock(args.nodes.is_empty())?;
     Ok(Outcome::Done)
 }
 
-fn say_fetched(
+/// One line for what `fetch` brought.
+pub(super) fn say_fetched(
     digest: &Digest,
     verified: ChecksumState,
     name: &str,
@@ -289,62 +301,4 @@ fn say_fetched(
     let cached = if from_cache { "  (was in the cache)" } else { "" };
     message::line(&format!("{}  {verified}  {name}{cached}", digest.hex()))?;
     Ok(())
-}
-
-/// Brings the programs that the nodes name.
-fn fetch_artifacts(context: &Context, args: &args::Fetch) -> Result<(), Failure> {
-    let (cluster, inputs) = read_settings(context, &args.cluster.file)?;
-    let catalog = context.artifacts(&args.cluster.file)?;
-    let mut done: BTreeSet<(String, Arch)> = BTreeSet::new();
-    for node in select(&cluster, &args.nodes)? {
-        let Some(resolved) = inputs.nodes.get(node.name.as_str()) else {
-            continue;
-        };
-        for wish in &resolved.settings.artifacts {
-            let arch = node_arch(context, resolved).ok_or_else(|| {
-                Failure::new(format!(
-                    "{}: node `{}` has artifacts, and nothing says which architecture it has",
-                    wish.origin, node.name
-                ))
-                .hint("give it `arch: arm64`, `armhf` or `amd64`, or a base of the catalog")
-            })?;
-            if !done.insert((wish.value.clone(), arch)) {
-                continue;
-            }
-            let here = context
-                .artifact(&catalog, &wish.value, arch)
-                .map_err(|e| e.while_doing(wish.origin.to_string()))?;
-            let of = &here.artifact;
-            if context.json {
-                let files: Vec<_> = here
-                    .files
-                    .iter()
-                    .map(|f| {
-                        json!({"path": f.to, "mode": format!("{:04o}", f.mode), "size": f.content.len(),
-                            "digest": f.held.digest})
-                    })
-                    .collect();
-                message::json(&json!({
-                    "event": "fetched", "artifact": of.name, "version": of.version, "arch": of.arch,
-                    "digest": here.file.digest, "size": here.file.len, "verified": here.verified,
-                    "from_cache": here.file.from_cache, "files": files,
-                }))?;
-            } else {
-                let name = format!("{} {} {}", of.name, of.version, of.arch);
-                say_fetched(&here.file.digest, here.verified, &name, here.file.from_cache)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The architecture of a node: what it says, or that of its base in the catalog.
-fn node_arch(context: &Context, node: &Resolved) -> Option<Arch> {
-    if let Some(arch) = &node.settings.arch {
-        return Some(arch.value);
-    }
-    match node.base.as_ref().map(|base| &base.place) {
-        Some(BasePlace::Name(name)) => context.catalog().ok()?.lookup(name).ok().map(|e| e.arch),
-        _ => None,
-    }
 }

@@ -129,10 +129,14 @@ fn diff(
         };
         let epoch = planner::epoch(&cluster, context.source_date_epoch()?);
         let plan = planner::plan_node(&cluster, node, &inputs, base.as_ref(), epoch)?;
-        sides.push(Side {
-            settings,
-            edits: edits(&plan),
-        });
+        let mut edits = edits(&plan);
+        let views = planner::views(&cluster, &inputs)?;
+        for view in views.iter().filter(|v| v.spec.name == node.name) {
+            for wish in planner::wanted_programs(&cluster, view)? {
+                edits.insert(format!("program {}", wish.name), Value::Null);
+            }
+        }
+        sides.push(Side { settings, edits });
         first.get_or_insert(inputs);
     }
     let [a, b] = &sides[..] else {

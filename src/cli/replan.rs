@@ -8,25 +8,36 @@ use serde_json::{Value, json};
 use super::build::{finish_node, manifest};
 use super::context::Context;
 use super::message::{self, Failure, Outcome};
+use super::programs::Programs;
 use crate::emit::ChangedPath;
 use crate::plan::{Edit, NodePlan, Op};
 use crate::values::ByteSize;
 
-/// One line a node: address, base, payload, how many files hold secrets.
-pub fn table(context: &Context, nodes: &[NodePlan]) -> Result<(), Failure> {
+/// One line a node: role, address, base, version of Kubernetes, payload, how many files hold secrets.
+pub fn table(context: &Context, nodes: &[NodePlan], programs: &Programs) -> Result<(), Failure> {
     if context.json {
         return Ok(());
     }
     let mut rows = vec![
         [
-            "node", "cluster", "profile", "address", "base", "files", "payload", "secrets",
+            "node", "cluster", "role", "profile", "address", "base", "version", "files", "payload", "secrets",
         ]
         .map(str::to_owned),
     ];
     for node in nodes {
+        let put = programs.at_hand(context, node)?;
+        // Of what is not here yet, only the length of the download may be known.
+        let (unknown, downloads) = match &put {
+            Some(_) => (false, 0),
+            None => (
+                node.programs.iter().any(|p| p.size.is_none()),
+                node.programs.iter().filter_map(|p| p.size).sum(),
+            ),
+        };
         let puts: Vec<&Edit> = node
             .edits
             .iter()
+            .chain(put.iter().flatten())
             .filter(|edit| matches!(edit.op, Op::Put { .. }))
             .collect();
         let secret = |edit: &&&Edit| matches!(&edit.op, Op::Put { content, .. } if content.is_secret());
@@ -36,19 +47,28 @@ pub fn table(context: &Context, nodes: &[NodePlan]) -> Result<(), Failure> {
                 Op::Put { content, .. } => content.len(),
                 _ => 0,
             })
-            .sum();
+            .sum::<u64>()
+            + downloads;
+        let version = node
+            .programs
+            .iter()
+            .find(|p| ["k3s", "kubelet"].contains(&p.name.as_str()))
+            .map_or_else(|| "-".to_owned(), |p| p.version.clone());
+        let more = if unknown { " and more" } else { "" };
         rows.push([
             node.node.clone(),
             node.cluster.clone(),
+            node.role.to_owned(),
             node.profile.clone(),
             node.identity.address.to_string(),
             node.base.place.to_string(),
+            version,
             puts.len().to_string(),
-            ByteSize(payload).to_string(),
+            format!("{}{more}", ByteSize(payload)),
             puts.iter().filter(secret).count().to_string(),
         ]);
     }
-    let mut widths = [0; 8];
+    let mut widths = [0; 10];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -67,10 +87,15 @@ pub fn table(context: &Context, nodes: &[NodePlan]) -> Result<(), Failure> {
 
 /// Says for each node what a build would change of the image that its manifest in `out` describes. Nothing is
 /// fetched or written.
-pub fn differences(context: &Context, nodes: &[NodePlan], out: &Path) -> Result<Outcome, Failure> {
+pub fn differences(
+    context: &Context,
+    nodes: &[NodePlan],
+    programs: &Programs,
+    out: &Path,
+) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::Done;
     for node in nodes {
-        let found = node_differences(context, node, out)?;
+        let found = node_differences(context, node, programs, out)?;
         if !found.is_empty() {
             outcome = Outcome::WouldChange;
         }
@@ -88,7 +113,12 @@ pub fn differences(context: &Context, nodes: &[NodePlan], out: &Path) -> Result<
     Ok(outcome)
 }
 
-fn node_differences(context: &Context, node: &NodePlan, out: &Path) -> Result<Vec<String>, Failure> {
+fn node_differences(
+    context: &Context,
+    node: &NodePlan,
+    programs: &Programs,
+    out: &Path,
+) -> Result<Vec<String>, Failure> {
     let path = out.join(format!("{}.manifest.json", node.node));
     let old: Value = match std::fs::read_to_string(&path) {
         Ok(text) => serde_json::from_str(&text)
@@ -100,19 +130,20 @@ fn node_differences(context: &Context, node: &NodePlan, out: &Path) -> Result<Ve
             return Err(Failure::from(error).while_doing(format!("cannot read `{}`", path.display())));
         }
     };
-    if context.image_at_hand(&node.base)?.is_none() {
+    let put = programs.at_hand(context, node)?;
+    let (Some(_), Some(put)) = (context.image_at_hand(&node.base)?, put) else {
         let same = old["plan"] == json!(node.digest);
         return Ok(if same {
             Vec::new()
         } else {
             vec![format!(
-                "another plan ({}); the base is not in the cache, so files cannot be compared",
+                "another plan ({}); base or programs are not in the cache, so files cannot be compared",
                 node.digest
             )]
         });
-    }
+    };
     let base = context.base(&node.base)?;
-    let finished = finish_node(context, &base, node, &|_| ())?;
+    let finished = finish_node(context, &base, node, put, &|_| ())?;
     let new = manifest(node, &base, &finished)?;
     if old["image"]["content"] == json!(new.image.content) {
         return Ok(Vec::new());

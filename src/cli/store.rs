@@ -20,6 +20,7 @@ pub fn images(context: &Context) -> Result<Outcome, Failure> {
                 "sha256": entry.compressed, "raw_sha256": entry.raw, "size": entry.download_size,
                 "raw_size": entry.raw_size, "checksum": entry.checksum, "checksum_url": entry.checksum_url,
                 "signature_url": entry.signature_url, "evidence": entry.evidence.to_string(), "notes": entry.notes,
+                "faulty": entry.faulty,
             }))?;
             continue;
         }

@@ -76,6 +76,7 @@ fn p61_misplaced_keys_are_named() {
     assert_eq!(keys(&found), [(Some(2), "enable_ssh"), (Some(3), "network")]);
 }
 
+// rows: F060
 #[test]
 fn p47_keys_are_checked_by_version() {
     let text = "#cloud-config\nkeyboard: {layout: gb}\nwrite_files:\n  - path: /a\n    append: true\nusers: [{name: a, hashed_passwd: x}]\n";

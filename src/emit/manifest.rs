@@ -11,6 +11,12 @@ pub struct Input {
     pub role: &'static str,
     /// Catalog name, URL or file name, without the user's directories.
     pub name: String,
+    /// The release of an artifact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The processors that an artifact is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arch: Option<String>,
     /// SHA-256 of the bytes that were used: of the raw image for a base.
     pub digest: Digest,
     /// Their length.

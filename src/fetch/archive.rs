@@ -122,6 +122,33 @@ impl Fetcher {
             .collect()
     }
 
+    /// The same when all of them were taken out before; `None` otherwise. Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the cache cannot be read.
+    pub fn known_members(
+        &self,
+        archive: &CachedFile,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Option<Vec<Member>>> {
+        let Some(listing) = read_json::<Listing>(&self.listing_path(&archive.digest)) else {
+            return Ok(None);
+        };
+        let mut found = Vec::new();
+        for (name, file) in listing.names.iter().filter(|(name, _)| wanted(name)) {
+            let Some(held) = self.taken(&listing, file, archive)? else {
+                return Ok(None);
+            };
+            found.push(Member {
+                executable: listing.executable.contains(file),
+                file: held,
+                name: name.clone(),
+            });
+        }
+        Ok(Some(found))
+    }
+
     fn listing_path(&self, archive: &Digest) -> PathBuf {
         self.store
             .root()

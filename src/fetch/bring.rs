@@ -24,6 +24,17 @@ struct Got {
     verified: ChecksumState,
 }
 
+fn blob(got: Got) -> CachedFile {
+    CachedFile {
+        path: got.held.path,
+        digest: got.object,
+        len: got.alias.object_len,
+        from_cache: got.from_cache,
+        verified: got.verified,
+        held: Arc::new(got.held.file),
+    }
+}
+
 fn image(got: Got) -> CachedImage {
     CachedImage {
         raw_path: got.held.path,
@@ -58,7 +69,21 @@ impl Fetcher {
     ///
     /// When what is in the cache is not what is expected.
     pub fn known_base(&self, request: &FetchRequest) -> Result<Option<CachedImage>> {
-        let kind = ObjectKind::Raw;
+        Ok(self.known(ObjectKind::Raw, request)?.map(image))
+    }
+
+    /// The file as it is in the cache; `None` when it would have to be fetched first. Opens no connection.
+    ///
+    /// # Errors
+    ///
+    /// When what is in the cache is not what is expected.
+    pub fn known_artifact(&self, request: &FetchRequest) -> Result<Option<CachedFile>> {
+        let mut request = request.clone();
+        request.expected.raw = None;
+        Ok(self.known(ObjectKind::Blob, &request)?.map(blob))
+    }
+
+    fn known(&self, kind: ObjectKind, request: &FetchRequest) -> Result<Option<Got>> {
         let (alias, subject) = match &request.location {
             Location::Path(path) => {
                 let full = std::fs::canonicalize(path).map_err(|e| FetchError::io("opening", path, e))?;
@@ -76,7 +101,7 @@ impl Fetcher {
             ),
         };
         match alias {
-            Some(alias) => Ok(self.recall(kind, alias, &request.expected, &subject)?.map(image)),
+            Some(alias) => self.recall(kind, alias, &request.expected, &subject),
             None => Ok(None),
         }
     }
@@ -90,15 +115,7 @@ impl Fetcher {
     pub fn fetch_artifact(&self, request: &FetchRequest) -> Result<CachedFile> {
         let mut request = request.clone();
         request.expected.raw = None;
-        let got = self.bring(ObjectKind::Blob, &request)?;
-        Ok(CachedFile {
-            path: got.held.path,
-            digest: got.object,
-            len: got.alias.object_len,
-            from_cache: got.from_cache,
-            verified: got.verified,
-            held: Arc::new(got.held.file),
-        })
+        self.bring(ObjectKind::Blob, &request).map(blob)
     }
 
     fn bring(&self, kind: ObjectKind, request: &FetchRequest) -> Result<Got> {

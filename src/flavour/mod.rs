@@ -74,6 +74,10 @@ pub enum FlavourError {
     Path(#[from] ImagePathError),
 }
 
+/// The script that takes Kubernetes off a node again (F125), and its text.
+pub const RESET: &str = "/usr/local/sbin/ceil-reset";
+const RESET_SCRIPT: &str = include_str!("reset.sh");
+
 /// One thing on the root volume; everything belongs to root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
@@ -127,6 +131,15 @@ impl Item {
         }
     }
 
+    /// A program that everyone may run.
+    fn script(path: &str, text: &str) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            content: Content::inline(text.as_bytes()),
+            mode: Mode(0o755),
+        }
+    }
+
     /// A file that only root may read (P25).
     fn secret(path: &str, text: &str) -> Self {
         Self::File {
@@ -165,6 +178,7 @@ impl NodeFiles {
             modules.push("vxlan");
         }
         Self {
+            items: vec![Item::script(RESET, RESET_SCRIPT)],
             modules,
             sysctls: vec![
                 ("net.bridge.bridge-nf-call-iptables", "1"),

@@ -21,7 +21,7 @@ use crate::plan::Origin;
 use crate::report::Reporter;
 use crate::spec::{
     ClusterSpec, EditSpec, Inputs, NodeSpec, Payload, Resolved, Settings, SpecError, Tree, TreeEntry,
-    TreeKind, Wish, key_file, parse_cluster, parse_edits, parse_owners, resolve_node,
+    TreeKind, Wish, image_archive, key_file, parse_cluster, parse_edits, parse_owners, resolve_node,
 };
 
 /// The name of an owner file in the root of an overlay tree.
@@ -165,6 +165,16 @@ pub fn read_inputs(
         }
     }
     read_payloads(&edits, &mut inputs, reading)?;
+    let mut archives: Vec<(PathBuf, Origin)> = Vec::new();
+    for image in settings.iter().flat_map(|s| &s.images) {
+        if let Some(path) = image_archive(image)
+            && !inputs.files.contains_key(&path)
+            && archives.iter().all(|(known, _)| *known != path)
+        {
+            archives.push((path, image.origin.clone()));
+        }
+    }
+    inputs.files.extend(hash::contents(&archives, reading)?);
     Ok(inputs)
 }
 

@@ -103,13 +103,18 @@ impl Found {
 }
 
 /// All findings, errors first, then by place. What a node's settings `accept` is left out where it is about that node;
-/// what all nodes accept is left out altogether.
+/// what all nodes accept is left out altogether. `against` says what is known against a base of the catalog.
 #[must_use]
-pub fn lint(cluster: &ClusterSpec, views: &[View<'_>]) -> Vec<Finding> {
+pub fn lint(
+    cluster: &ClusterSpec,
+    views: &[View<'_>],
+    against: &dyn Fn(&str) -> Option<String>,
+) -> Vec<Finding> {
     let mut found = Found(Vec::new());
     names::check(cluster, views, &mut found);
     addresses::check(cluster, views, &mut found);
     nodes::check(cluster, views, &mut found);
+    nodes::bases(views, against, &mut found);
     let accepted = |finding: &Finding| {
         let accepts = |view: &View<'_>| view.resolved.settings.accept.iter().any(|id| id == finding.id);
         let mut about = views

@@ -252,6 +252,22 @@ fn wishes(view: &View<'_>, found: &mut Found) {
     }
 }
 
+/// Bases that clusters are known to fail on (P45).
+pub(super) fn bases(views: &[View<'_>], against: &dyn Fn(&str) -> Option<String>, found: &mut Found) {
+    for base in views.iter().filter_map(|view| view.resolved.base.as_ref()) {
+        if let BasePlace::Name(name) = &base.place
+            && let Some(why) = against(name)
+        {
+            found.warning(
+                "P45",
+                &base.origin,
+                format!("the base `{name}` is known to be faulty: {why}"),
+                "take another version; `ceil-img images` lists them",
+            );
+        }
+    }
+}
+
 /// Inputs that may be others tomorrow (P31).
 fn trust(view: &View<'_>, found: &mut Found) {
     let Some(base) = &view.resolved.base else {

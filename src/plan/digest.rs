@@ -1,6 +1,8 @@
 use crate::values::{ByteSize, Digest, DigestKind, Hasher, Timestamp};
 
-use super::{Address, Attributes, BasePlace, BaseRef, Edit, GrowRule, Op, Swap, UnitState, Wishes, Xattr};
+use super::{
+    Address, Attributes, BasePlace, BaseRef, Edit, GrowRule, Op, Program, Swap, UnitState, Wishes, Xattr,
+};
 
 /// What decides the bytes of a node's image.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +21,8 @@ pub struct DigestParts<'a> {
     pub wishes: &'a Wishes,
     /// The base.
     pub base: &'a BaseRef,
+    /// The programs.
+    pub programs: &'a [Program],
     /// The edits.
     pub edits: &'a [Edit],
     /// Space to be kept free.
@@ -42,6 +46,7 @@ pub fn plan_digest(parts: &DigestParts<'_>) -> Digest {
     canon.address(parts.address);
     canon.wishes(parts.wishes);
     canon.base(parts.base);
+    canon.programs(parts.programs);
     canon.number(parts.reserve.0);
     canon.time(parts.epoch);
     canon.number(parts.edits.len() as u64);
@@ -99,6 +104,22 @@ impl Canon {
             for ip in &fixed.dns {
                 self.shown(ip);
             }
+        }
+    }
+
+    /// Nothing of it for a node without programs.
+    fn programs(&mut self, programs: &[Program]) {
+        if programs.is_empty() {
+            return;
+        }
+        self.text("programs");
+        self.number(programs.len() as u64);
+        for program in programs {
+            self.text(&program.name);
+            self.text(&program.version);
+            self.text(program.arch.word());
+            self.option(program.sha256.as_ref(), Self::shown);
+            self.texts(&program.to);
         }
     }
 

@@ -11,7 +11,7 @@ mod wishes;
 pub use digest::{DigestParts, plan_digest};
 pub use edit::{Attributes, Content, Edit, FileStamp, GrowRule, Op, Origin, Xattr};
 pub use node::{
-    Address, BasePlace, BaseRef, ClusterPlan, Identity, NodePlan, OutputFormat, OutputFormatError,
+    Address, BasePlace, BaseRef, ClusterPlan, Identity, NodePlan, OutputFormat, OutputFormatError, Program,
     StaticAddress,
 };
 pub use print::edit_json;

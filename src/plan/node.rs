@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::values::{ByteSize, Digest, Hostname, Timestamp};
+use crate::values::{Arch, ByteSize, Digest, Hostname, Timestamp};
 
 use super::{Edit, Origin, Wishes};
 
@@ -147,6 +147,27 @@ impl FromStr for OutputFormat {
     }
 }
 
+/// A program, or an archive of container images, that goes into the image of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Its name in the catalog of artifacts.
+    pub name: String,
+    /// The release.
+    pub version: String,
+    /// For which processors.
+    pub arch: Arch,
+    /// Where it comes from.
+    pub url: String,
+    /// SHA-256 of the file as it is downloaded, where it is known beforehand.
+    pub sha256: Option<Digest>,
+    /// Length of the file as it is downloaded, in bytes, where it is known beforehand.
+    pub size: Option<u64>,
+    /// Where it goes: paths of files, and of folders with a `/` at the end.
+    pub to: Vec<String>,
+    /// Where it was asked for.
+    pub origin: Origin,
+}
+
 /// What will be done for one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodePlan {
@@ -156,12 +177,16 @@ pub struct NodePlan {
     pub node: String,
     /// Name of its profile.
     pub profile: String,
+    /// What it is for, by the word of the cluster file.
+    pub role: &'static str,
     /// Where the node was asked for.
     pub origin: Origin,
     /// The base image.
     pub base: BaseRef,
     /// Edits in the order in which they are carried out, without those that depend on the base.
     pub edits: Vec<Edit>,
+    /// Programs and archives of images that are brought before the image is made.
+    pub programs: Vec<Program>,
     /// Who the node is.
     pub identity: Identity,
     /// What it should be, by the mechanisms of its base.

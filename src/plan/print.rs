@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::values::ByteSize;
 
-use super::{Address, Attributes, BasePlace, Content, Edit, GrowRule, NodePlan, Op, Xattr};
+use super::{Address, Attributes, BasePlace, Content, Edit, GrowRule, NodePlan, Op, Program, Xattr};
 
 impl Op {
     /// The word for this kind of edit, as the edits file has it.
@@ -155,6 +155,19 @@ fn xattrs_json(xattrs: &[Xattr]) -> Value {
         .collect()
 }
 
+fn program_json(program: &Program) -> Value {
+    json!({
+        "name": program.name,
+        "version": program.version,
+        "arch": program.arch,
+        "url": program.url,
+        "sha256": program.sha256,
+        "size": program.size,
+        "to": program.to,
+        "source": program.origin.to_string(),
+    })
+}
+
 impl NodePlan {
     /// The plan as one JSON object. `edits` are those of the plan, or with the base's own once it is known;
     /// `notes` are the sentences that came with them.
@@ -188,6 +201,8 @@ impl NodePlan {
                 "raw_sha256": self.base.raw_sha256,
                 "source": self.base.origin.to_string(),
             },
+            "role": self.role,
+            "programs": self.programs.iter().map(program_json).collect::<Vec<_>>(),
             "epoch": self.epoch.secs,
             "reserve": self.reserve.0,
             "output": self.output.to_string(),
@@ -211,7 +226,7 @@ impl NodePlan {
             }
         }
         let mut out = format!(
-            "node {} of {}\n  host name  {}\n  address    {}\n  profile    {}\n  base       {}\n  epoch      {}\n  reserve    {}\n  output     {}\n  payload    {} in {} edits\n  digest     {}\n\n",
+            "node {} of {}\n  host name  {}\n  address    {}\n  profile    {}\n  base       {}\n  epoch      {}\n  reserve    {}\n  output     {}\n  payload    {} in {} edits\n  digest     {}\n",
             self.node,
             self.cluster,
             self.identity.hostname,
@@ -225,6 +240,19 @@ impl NodePlan {
             edits.len(),
             self.digest,
         );
+        for program in &self.programs {
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                out,
+                "  program    {} {} {} to {} ({})",
+                program.name,
+                program.version,
+                program.arch,
+                program.to.join(" and "),
+                program.origin,
+            );
+        }
+        out.push('\n');
         for row in &rows {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(widths) {

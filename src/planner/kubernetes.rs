@@ -22,6 +22,8 @@ const KUBERNETES: &str = "v1.36.4";
 const PODS: &str = "10.42.0.0/16";
 const SERVICES: &str = "10.43.0.0/16";
 const DNS_DOMAIN: &str = "cluster.local";
+/// Major version of containerd.
+pub(super) const CONTAINERD: u32 = 2;
 /// A year: a card may lie in a drawer.
 const TOKEN_TTL: &str = "8760h";
 /// Seconds that kubeadm waits; boards need minutes.
@@ -30,14 +32,29 @@ const PATIENCE: u32 = 1200;
 const K3S_MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
 const OWN_MANIFESTS: &str = "/etc/ceil/manifests";
 
+/// Folders of manifests of add-ons, whatever the distribution.
+pub const MANIFESTS: [&str; 2] = [K3S_MANIFESTS, OWN_MANIFESTS];
+
 /// The flavour of a cluster file, if it has Kubernetes.
-fn flavour_of(cluster: &ClusterSpec) -> Option<(&KubernetesSpec, Flavour)> {
+pub(super) fn flavour_of(cluster: &ClusterSpec) -> Option<(&KubernetesSpec, Flavour)> {
     let kubernetes = cluster.kubernetes.as_ref()?;
     match kubernetes.distribution.value {
         Distribution::K3s => Some((kubernetes, Flavour::K3s)),
         Distribution::Kubeadm => Some((kubernetes, Flavour::Kubeadm)),
         Distribution::None => None,
     }
+}
+
+/// The network of pods.
+pub(super) fn pods(cluster: &ClusterSpec) -> String {
+    let own = cluster.network.pods.as_ref();
+    own.map_or_else(|| PODS.to_owned(), |n| n.to_string())
+}
+
+/// The network of services.
+pub(super) fn services(cluster: &ClusterSpec) -> String {
+    let own = cluster.network.services.as_ref();
+    own.map_or_else(|| SERVICES.to_owned(), |n| n.to_string())
 }
 
 /// Names, without the cluster's, and kinds of the secrets of Kubernetes that a node makes needed.
@@ -122,7 +139,6 @@ fn shared(
         port: API_PORT,
     });
     let at = |at: &Option<At<String>>| at.as_ref().map(|a| a.value.clone());
-    let network = &cluster.network;
     Ok(Some((
         Cluster {
             name: view.cluster.clone(),
@@ -131,14 +147,8 @@ fn shared(
             first_server: first,
             servers: servers.len(),
             sans,
-            pods: network
-                .pods
-                .as_ref()
-                .map_or_else(|| PODS.to_owned(), |n| n.to_string()),
-            services: network
-                .services
-                .as_ref()
-                .map_or_else(|| SERVICES.to_owned(), |n| n.to_string()),
+            pods: pods(cluster),
+            services: services(cluster),
             dns_domain: DNS_DOMAIN.to_owned(),
             cni: match &kubernetes.cni {
                 Some(cni) if cni.value != "flannel" => Cni::Other,
@@ -274,7 +284,7 @@ fn options(cluster: &ClusterSpec, view: &View<'_>) -> Result<kubeadm::Options, P
             Vec::new()
         },
         patience: PATIENCE,
-        containerd: 2,
+        containerd: CONTAINERD,
         pause_image: None,
     })
 }

@@ -6,6 +6,7 @@
 mod conflicts;
 mod kubernetes;
 mod overlays;
+mod programs;
 mod secrets;
 mod variables;
 mod view;
@@ -25,9 +26,13 @@ use crate::spec::{ClusterSpec, EditSpec, Inputs, NodeSpec, OwnerRules, Payload, 
 use crate::template::{self, TemplateError};
 use crate::values::{ImagePath, Mode, Owner, Timestamp, VolumeName};
 
-pub use kubernetes::{kubeconfigs, version as kubernetes_version};
+pub use kubernetes::{MANIFESTS, kubeconfigs, version as kubernetes_version};
+pub use programs::{ProgramWish, wanted as wanted_programs};
 pub use secrets::needed as needed_secrets;
 pub use view::{Port, View, all as views};
+
+/// The origin of edits that Kubernetes makes.
+pub const KUBERNETES: &str = "<kubernetes>";
 
 /// Why there is no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -160,7 +165,7 @@ pub fn plan_node(
     let mut wishes = wishes::of(cluster, inputs, &views, view)?;
     if let Some(files) = kubernetes {
         let origin = Origin {
-            file: "<kubernetes>".to_owned(),
+            file: KUBERNETES.to_owned(),
             line: 0,
         };
         let made = files.edits(&origin).map_err(|e| PlanError::BadPath {
@@ -171,10 +176,16 @@ pub fn plan_node(
         edits.extend(made.into_iter().filter(|edit| !overlays::made_by(&own, &edit.op)));
         wishes::add_kernel(&mut wishes, &files);
     }
+    edits.extend(programs::archives(cluster, inputs, view)?);
     edits.extend(kubernetes::addons(cluster, inputs, &views, view, &names)?);
     edits.extend(own);
     let domain = cluster.domain.clone();
     let address = view.port().address.clone();
+    let programs = inputs
+        .programs
+        .get(node.name.as_str())
+        .cloned()
+        .unwrap_or_default();
     let digest = plan_digest(&DigestParts {
         cluster: &view.cluster,
         node: node.name.as_str(),
@@ -183,6 +194,7 @@ pub fn plan_node(
         address: &address,
         wishes: &wishes,
         base: &base,
+        programs: &programs,
         edits: &edits,
         reserve: resolved.reserve,
         epoch,
@@ -192,9 +204,11 @@ pub fn plan_node(
         cluster: view.cluster.clone(),
         node: node.name.to_string(),
         profile: node.profile.clone(),
+        role: view.role().word(),
         origin: node.origin.clone(),
         base,
         edits,
+        programs,
         identity: Identity {
             hostname: node.hostname.clone(),
             domain,
@@ -258,15 +272,23 @@ fn plan_with(specs: &[EditSpec], inputs: &Inputs, names: &Names) -> Result<Vec<E
     Ok(edits)
 }
 
-/// The whole list of edits of a node: its identity by the mechanism of the base, then its own. Without facts about
-/// the base the identity stays open, and a note says so.
+/// The whole list of edits of a node: its identity by the mechanism of the base, its programs, then its own. Without
+/// facts about the base the identity stays open, and a note says so. `programs` are the edits that put the programs
+/// of the plan; what the node puts itself at the same place counts.
 ///
 /// # Errors
 /// [`PlanError::Unsupported`] when the base has no known way to carry the node's address.
-pub fn resolve(plan: &NodePlan, facts: Option<&BaseFacts>) -> Result<Resolved, PlanError> {
+pub fn resolve(
+    plan: &NodePlan,
+    facts: Option<&BaseFacts>,
+    programs: Vec<Edit>,
+) -> Result<Resolved, PlanError> {
+    let mut edits = programs;
+    edits.retain(|edit| !overlays::made_by(&plan.edits, &edit.op));
+    edits.extend(plan.edits.iter().cloned());
     let Some(facts) = facts else {
         return Ok(Resolved {
-            edits: plan.edits.clone(),
+            edits,
             notes: vec![
                 "how the host name and the address are set is decided when the base image is opened"
                     .to_owned(),
@@ -277,7 +299,7 @@ pub fn resolve(plan: &NodePlan, facts: Option<&BaseFacts>) -> Result<Resolved, P
         origin: plan.origin.clone(),
         why,
     })?;
-    resolved.edits.extend(plan.edits.iter().cloned());
+    resolved.edits.extend(edits);
     Ok(resolved)
 }
 

@@ -6,6 +6,7 @@ use crate::plan::Address;
 use crate::spec::{ClusterSpec, Distribution, Purpose, Role, SwapSettings};
 use crate::values::{Network4, Range4, Timestamp};
 
+use super::kubernetes;
 use super::view::{View, first_server, v4};
 
 /// Port of the API of Kubernetes.
@@ -51,7 +52,12 @@ fn network(cluster: &ClusterSpec) -> Value {
         })
     });
     let range = |range: &Range4| json!({"from": range.from, "to": range.to});
-    let services = network.services.as_ref().map(|n| n.value);
+    // Of a cluster without Kubernetes only what the file says.
+    let has_pods = kubernetes::flavour_of(cluster).is_some();
+    let pods = (has_pods || network.pods.is_some()).then(|| kubernetes::pods(cluster));
+    let services: Option<Network4> = (has_pods || network.services.is_some())
+        .then(|| kubernetes::services(cluster))
+        .and_then(|text| text.parse().ok());
     let vpn = network.vpn.as_ref().map(|n| n.value);
     json!({
         "lan": lan.map(|n| n.to_string()),
@@ -61,7 +67,7 @@ fn network(cluster: &ClusterSpec) -> Value {
         "dns": network.dns,
         "dhcp_pool": network.dhcp_pool.as_ref().map(|r| range(&r.value)),
         "load_balancer_pool": network.load_balancer_pool.as_ref().map(|r| range(&r.value)),
-        "pods": network.pods.as_ref().map(|n| n.to_string()),
+        "pods": pods,
         "services": services.map(|n| n.to_string()),
         "services_dns": services.and_then(|n| n.nth(10)),
         "vpn": vpn.map(|n| n.to_string()),

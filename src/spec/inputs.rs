@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::plan::Content;
+use crate::plan::{Content, Program};
 
 use super::{OwnerRules, Profile, Resolved};
 use crate::secrets::Secret;
@@ -21,6 +21,8 @@ pub struct Inputs {
     pub keys: BTreeMap<PathBuf, String>,
     /// Secrets by name, those that were asked for.
     pub secrets: BTreeMap<String, Secret>,
+    /// Programs and archives of images by the name of the node that they are for.
+    pub programs: BTreeMap<String, Vec<Program>>,
     /// Payload files, hashed, by their path on the host.
     pub files: BTreeMap<PathBuf, Content>,
     /// Texts of templates by their path on the host.

@@ -17,3 +17,17 @@ pub fn key_file(entry: &At<String>) -> Option<PathBuf> {
     let dir = Path::new(&entry.origin.file).parent().unwrap_or(Path::new(""));
     Some(join_host(dir, text))
 }
+
+/// The file that an entry of `images` names; `None` for a name of the catalog of artifacts.
+///
+/// Names have no `/`, and no catalog has an artifact that ends as an archive does.
+#[must_use]
+pub fn image_archive(entry: &At<String>) -> Option<PathBuf> {
+    const ENDINGS: [&str; 6] = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2"];
+    let text = entry.value.trim();
+    if !text.contains('/') && !ENDINGS.iter().any(|ending| text.ends_with(ending)) {
+        return None;
+    }
+    let dir = Path::new(&entry.origin.file).parent().unwrap_or(Path::new(""));
+    Some(join_host(dir, text))
+}

@@ -8,7 +8,7 @@ use super::edits::{config_txt, dir_of, host_path, join_host, kernel_args, origin
 use super::merge::merge;
 use super::reader::Node;
 use super::yaml::{Kind, Value};
-use super::{At, ClusterSpec, EditSpec, NodeSpec, Settings, SpecError, Wish, de, yaml};
+use super::{At, ClusterSpec, Distribution, EditSpec, NodeSpec, Settings, SpecError, Wish, de, yaml};
 
 /// What a kind of node is made of, as one file says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -250,7 +250,29 @@ pub fn resolve_node(
     if let Some(profile) = resolve_profile(&node.profile, profiles)? {
         value = merge(value, &profile);
     }
-    resolved(merge(value, &node.settings))
+    let mut resolved = resolved(merge(value, &node.settings))?;
+    let settings = &mut resolved.settings;
+    if let Some(flannel) = implied_network(cluster)
+        && settings.role.as_ref().is_some_and(|r| r.value.in_cluster())
+        && settings.addons.iter().all(|addon| addon.value != flannel.value)
+    {
+        settings.addons.insert(0, flannel);
+    }
+    Ok(resolved)
+}
+
+/// The add-on that makes the network of pods where neither the distribution nor the user does: kubeadm brings none.
+fn implied_network(cluster: &ClusterSpec) -> Option<At<String>> {
+    let kubernetes = cluster.kubernetes.as_ref()?;
+    let wanted = kubernetes.cni.as_ref().is_none_or(|cni| cni.value == "flannel");
+    (kubernetes.distribution.value == Distribution::Kubeadm && wanted).then(|| At {
+        value: "flannel".to_owned(),
+        origin: kubernetes
+            .cni
+            .as_ref()
+            .map_or(&kubernetes.distribution.origin, |cni| &cni.origin)
+            .clone(),
+    })
 }
 
 fn push(edits: &mut Vec<EditSpec>, op: Op, node: &Node<'_>) {

@@ -25,6 +25,8 @@ pub struct KubernetesSpec {
     pub token_ttl: Option<At<String>>,
     /// Whether container images of the distribution are put on the cards (no uplink is needed then); yes by default.
     pub air_gap: Option<bool>,
+    /// Whether programs of the distribution are put on the cards; yes by default, `false` where the base has them.
+    pub programs: Option<bool>,
 }
 
 /// How Kubernetes is installed.

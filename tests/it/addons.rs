@@ -148,6 +148,7 @@ fn mappings<'v>(value: &'v Value, found: &mut Vec<&'v serde_json::Map<String, Va
     }
 }
 
+// rows: F194
 #[test]
 fn f190_every_addon_has_objects_of_living_groups() {
     let all = all();
@@ -297,6 +298,7 @@ fn p36_p43_every_container_has_bounds_and_no_address_of_a_pod() {
     }
 }
 
+// rows: F208
 #[test]
 fn p32_no_password_and_no_right_beyond_need() {
     for ((file, source), Manifest { addon, text, objects }) in sources().iter().zip(&all()) {

@@ -118,6 +118,7 @@ fn an_archive_of_two_images_or_none() {
     }
 }
 
+// rows: F003
 #[test]
 fn a_base_with_another_digest_than_its_profile_says() {
     let Some(test) = on(&Tiny::new()) else { return };

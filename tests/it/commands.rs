@@ -49,6 +49,7 @@ fn files(dir: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
+// rows: F248
 #[test]
 fn every_command_has_help() {
     let list = Test::new().args(["--help"]).run();
@@ -150,6 +151,7 @@ fn completions_for_every_shell() {
     }
 }
 
+// rows: F254
 /// A plan needs neither network nor base, and writes nothing anywhere: a catalog name is enough.
 #[test]
 fn a_plan_writes_nothing_and_is_what_build_does() {
@@ -211,6 +213,7 @@ fn a_plan_writes_nothing_and_is_what_build_does() {
     }
 }
 
+// rows: F018
 #[test]
 fn build_in_every_format() {
     if !tools::have(&["xz", "zstd", "gzip", "bmaptool"]) {
@@ -283,6 +286,7 @@ fn sorted(names: &[&str]) -> Vec<String> {
     names
 }
 
+// rows: F231
 #[test]
 fn build_all_and_several() {
     let cluster = "cluster: {name: c}\nnetwork: {gateway: 10.0.0.1, dns: [10.0.0.1]}\nnodes:\n  - {name: one, profile: demo, base: demo, address: 10.0.0.11/24}\n  - {name: two, profile: demo, base: demo}\n  - {name: three, profile: minimal, base: demo}\n";

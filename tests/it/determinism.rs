@@ -70,6 +70,7 @@ fn plain(base: &Path) -> Test {
     test
 }
 
+// rows: F015
 #[test]
 fn the_host_does_not_show_in_the_bytes() {
     let Some(base) = tiny::shared() else { return };

@@ -102,11 +102,12 @@ fn yaml_of_the_cluster_page_is_right() {
             "overlays/motd/etc/motd.j2",
             "{{ node.fqdn }}: {{ secret.door_code }}\n",
         )
+        .programs()
         .args(["lint", "--deny-warnings"])
         .run();
     let ran = ran
         .again()
-        .args(["build", "one", "node-4", "--base", "demo"])
+        .args(["build", "one", "node-4", "--base", "demo", "--verify"])
         .run();
     assert!(ran.path("out/kubeconfig").exists());
     ran.again()

@@ -75,6 +75,7 @@ fn f221_hosts_inventory_and_tfvars() {
     assert_eq!(value["kubeconfig_path"], "out/kubeconfig");
 }
 
+// rows: P49
 #[test]
 fn f052_host_keys_are_known_before_the_first_login() {
     let missing = cluster().args(["export", "known-hosts"]).status(1).run();
@@ -176,4 +177,40 @@ fn secrets_are_checked_and_changed_without_being_shown() {
         .status(1)
         .run();
     assert!(unknown.stderr.contains("did you mean `admin-password`?"));
+}
+
+/// F158: the commands for three systems, with the address of the file or the one that is told.
+#[test]
+fn f158_routes_to_the_lan() {
+    let text = |via: &str| {
+        format!(
+            "# Linux, until the next start\nsudo ip route replace 10.11.0.0/25 via {via}\n\
+             # macOS, until the next start\nsudo route -n add -net 10.11.0.0/25 {via}\n\
+             # Windows, as administrator, for good\nroute -p add 10.11.0.0 mask 255.255.255.128 {via}\n"
+        )
+    };
+    cluster()
+        .args(["export", "routes"])
+        .status(1)
+        .stderr_has("the router has no fixed address on its uplink")
+        .stderr_has("--via ADDRESS")
+        .run();
+    cluster()
+        .args(["export", "routes", "--via", "192.168.0.100"])
+        .stdout(&text("192.168.0.100"))
+        .run();
+    let fixed = CLUSTER.replace("use: uplink, ", "use: uplink, address: 192.168.0.99/24, ");
+    Test::new()
+        .cluster(&fixed)
+        .profile("p", "description: p\n")
+        .args(["export", "routes"])
+        .stdout(&text("192.168.0.99"))
+        .run();
+    Test::new()
+        .cluster(&CLUSTER.replace("role: router, ", ""))
+        .profile("p", "description: p\n")
+        .args(["export", "routes"])
+        .status(1)
+        .stderr_has("no node is a router")
+        .run();
 }

@@ -19,6 +19,7 @@ fn cluster(kubernetes: &str) -> Test {
              \x20 - {{name: two, profile: p, role: agent, address: 10.11.0.102/25, labels: {{ingress: \"true\"}}, taints: [\"a=b:NoSchedule\"]}}\n\
              \x20 - {{name: nas, profile: p, role: storage, address: 10.11.0.103/25}}\n"
         ))
+        .programs()
         .profile("p", "description: p\n")
         .file(
             "addons/hello.yaml.j2",
@@ -82,9 +83,10 @@ fn cat(ran: Ran, node: &str, path: &str) -> (Ran, String) {
     (out, text)
 }
 
+// rows: F108
 #[test]
 fn p24_f102_f107_k3s_gives_each_node_what_it_may_have() {
-    let built = cluster("distribution: k3s, air-gap: false")
+    let built = cluster("distribution: k3s")
         .args(["build", "--all", "--verify"])
         .run();
     for node in ["one", "two", "nas"] {
@@ -221,4 +223,34 @@ fn f107_a_second_cluster_differs_in_files_with_secrets_alone() {
         differ += 1;
     }
     assert!(differ > 10, "{differ}");
+}
+
+/// kubeadm brings no network of pods: flannel is added on the first server unless the file has another, with the
+/// network that kubeadm is told.
+#[test]
+fn f190_kubeadm_gets_a_network_of_pods() {
+    let (ran, manifest) = cat(
+        cluster("distribution: kubeadm, version: v1.36.4")
+            .args(["-q", "build", "one", "two"])
+            .run(),
+        "one",
+        "/etc/ceil/manifests/ceil-flannel.yaml",
+    );
+    assert!(manifest.contains("\"Network\": \"10.42.0.0/16\""), "{manifest}");
+    let (ran, config) = cat(ran, "one", "/etc/kubernetes/kubeadm.yaml");
+    assert!(config.contains("podSubnet: \"10.42.0.0/16\""), "{config}");
+    ran.again()
+        .args(["cat", "out/two.img", "/etc/ceil/manifests/ceil-flannel.yaml"])
+        .status(1)
+        .run()
+        .again()
+        .cluster(
+            "cluster: {name: c}\nkubernetes: {distribution: kubeadm, cni: none}\nnodes:\n  - {name: one, profile: p, role: server, base: demo, swap: off}\n",
+        )
+        .args(["-q", "build", "one"])
+        .run()
+        .again()
+        .args(["cat", "out/one.img", "/etc/ceil/manifests/ceil-flannel.yaml"])
+        .status(1)
+        .run();
 }

@@ -43,6 +43,7 @@ fn nothing_is_found_where_nothing_is_wrong() {
     );
 }
 
+// rows: F191, P13
 /// The numbers of the ceil cluster as it was: public addresses, /8 against /25, leases beyond the network, load
 /// balancer addresses in somebody else's network, and a domain that browsers force to HTTPS.
 #[test]
@@ -56,6 +57,7 @@ fn p16_the_original_numbers_give_their_known_findings() {
     assert_eq!(findings(cluster), ["P16", "F191", "P13", "P16", "P16"]);
 }
 
+// rows: F010, F112, F167, F191, P13, P14, P23, P33, P54, P59
 #[test]
 fn each_finding_for_what_has_it() {
     let network = |text: &str| good("", "").replace("dns: [10.11.0.1]", &format!("dns: [10.11.0.1], {text}"));
@@ -150,6 +152,7 @@ fn each_finding_for_what_has_it() {
     assert_eq!(findings(&servers), ["F100", "F111"]);
 }
 
+// rows: P42
 #[test]
 fn what_is_accepted_is_not_told() {
     let told = good("", ", board: pi3b+");
@@ -160,6 +163,7 @@ fn what_is_accepted_is_not_told() {
     );
 }
 
+// rows: F010
 #[test]
 fn errors_and_denied_warnings_decide_the_exit_code() {
     let warned = || Test::new().cluster(&good("", ", board: pi3b+"));

@@ -329,6 +329,7 @@ fn files_of_an_archive_are_listed() {
         .run();
 }
 
+// rows: F016
 /// A copy of the cluster file with its lock builds the same bytes, and a build of its own makes the lock.
 #[test]
 fn f003_a_copy_with_the_lock_builds_the_same_bytes() {

@@ -77,6 +77,7 @@ fn f243_settings_rest_on_each_other_in_order() {
     assert_eq!(words, [&serde_json::json!(["low", "mid", "top"])]);
 }
 
+// rows: F243
 #[test]
 fn p25_secrets_are_made_once_kept_private_and_told_to_nobody() {
     let built = crew()
@@ -176,6 +177,7 @@ fn a_plan_makes_no_secrets() {
     assert!(out.stdout.contains("(secret)"), "{}", out.stdout);
 }
 
+// rows: F243, P27
 #[test]
 fn mistakes_name_file_line_and_what_would_be_right() {
     for (profile, message) in [

@@ -21,6 +21,7 @@ fn base() -> Option<PathBuf> {
     Some(fs::canonicalize(base).unwrap())
 }
 
+// rows: F017
 #[test]
 fn a_real_base_is_edited_by_an_ordinary_user() {
     let Some(base) = base() else { return };

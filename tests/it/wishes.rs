@@ -162,6 +162,8 @@ fn plan(wishes: Wishes) -> NodePlan {
     NodePlan {
         cluster: "c".to_owned(),
         node: "one".to_owned(),
+        role: "helper",
+        programs: Vec::new(),
         profile: "p".to_owned(),
         origin: origin.clone(),
         base: BaseRef {
@@ -212,7 +214,7 @@ fn f032_f062_f070_f076_the_families_are_told_apart() {
         let kernels: Vec<&str> = system.kernels.iter().map(|k| k.release.as_str()).collect();
         assert_eq!(kernels, [known.kernel], "{name}");
         assert_eq!(system.lacks_module("dm_snapshot"), Some(vec![]), "{name}");
-        assert_eq!(system.lacks_module("vxlan"), Some(vec![known.kernel]), "{name}");
+        assert_eq!(system.lacks_module("zfs"), Some(vec![known.kernel]), "{name}");
         assert!(
             system.zones.contains("Europe/Berlin") && system.zones.contains("UTC"),
             "{name}"

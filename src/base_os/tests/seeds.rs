@@ -115,6 +115,7 @@ fn p39_interfaces_have_one_owner_per_base() {
     }
 }
 
+// rows: F061
 #[test]
 fn p39_cloud_init_keeps_off_where_it_knows_no_wifi() {
     let mut facts = with_cloud(bare(), "0.7.9-2");

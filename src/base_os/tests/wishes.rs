@@ -144,6 +144,7 @@ pub(super) fn everything() -> Wishes {
     })
 }
 
+// rows: F050
 #[test]
 fn f048_accounts_go_to_cloud_init_or_into_the_files() {
     let wishes = wish(|w| w.users = vec![user("admin", true)]);
@@ -431,6 +432,7 @@ fn f072_zram_has_a_unit_and_needs_its_module() {
     assert!(resolve(zram(), &facts, Vec::new()).is_err());
 }
 
+// rows: P30
 #[test]
 fn f073_f075_f076_parameters_and_modules() {
     let wishes = |modules: &[&str]| {
@@ -601,6 +603,7 @@ fn f035_the_clock_is_not_older_than_the_build() {
     assert!(stamped);
 }
 
+// rows: F019
 #[test]
 fn f053_packages_wait_for_the_first_boot() {
     let mut facts = bare();

@@ -56,6 +56,7 @@ fn progress_is_told_in_bytes_of_the_download() {
     assert!(place.heard.has("end download"));
 }
 
+// rows: F006
 #[test]
 fn a_broken_connection_is_continued_where_it_broke() {
     for name in ["xz", "gz", "zst", "bz2", "zip", "raw"] {
@@ -99,6 +100,7 @@ fn the_format_is_known_even_when_its_first_bytes_come_alone() {
     }
 }
 
+// rows: F006
 #[test]
 fn the_next_run_continues_and_re_reads_nothing_from_the_network() {
     let (raw, data) = packed();

@@ -8,6 +8,7 @@ fn none() -> ChecksumPolicy {
     ChecksumPolicy::default()
 }
 
+// rows: F004
 #[test]
 fn every_packing_gives_the_same_raw_bytes() {
     let data = raw_image(LEN);

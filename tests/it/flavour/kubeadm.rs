@@ -185,6 +185,7 @@ fn f127_f071_what_differs_between_kubelets_is_a_patch() {
     assert!(!text(&files, CONFIG).contains("patches"));
 }
 
+// rows: F104
 #[test]
 fn p26_preflight_checks_are_named() {
     let cluster = cluster("1.36.4", 1);

@@ -326,6 +326,7 @@ fn f149_kubernetes_ports_are_for_members() {
     assert_eq!(net.open_ports("lan", "10.11.0.1", PORTS), ["22"]);
 }
 
+// rows: P14, P17
 /// F141 to F144, F159, F166: leases on the LAN and none on the uplink; names with and without a MAC; the wildcard.
 #[test]
 fn f141_f143_f144_leases_and_names() {

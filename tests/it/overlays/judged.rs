@@ -353,6 +353,7 @@ fn units_pass_systemd_analyze() {
     }
 }
 
+// rows: P41
 #[test]
 fn f150_f151_wg_quick_accepts_both_ends() {
     let mut variables = ceil("router");

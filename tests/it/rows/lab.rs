@@ -324,7 +324,7 @@ impl Lab {
             image.volume(VolumeName::Root).unwrap(),
         )
         .unwrap();
-        let resolved = planner::resolve(&plan, Some(&facts)).unwrap();
+        let resolved = planner::resolve(&plan, Some(&facts), Vec::new()).unwrap();
         let places = Places {
             boot_mount: Some(facts.boot_mount.clone()),
             cmdline: facts.cmdline_path.clone().unwrap(),

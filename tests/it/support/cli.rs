@@ -24,6 +24,7 @@ pub struct Test {
     env: BTreeMap<OsString, OsString>,
     umask: Option<u32>,
     user: Option<u32>,
+    through: Vec<OsString>,
     status: Option<i32>,
     stdout: Option<String>,
     stdout_has: Vec<String>,
@@ -52,6 +53,7 @@ impl Test {
             env,
             umask: None,
             user: None,
+            through: Vec::new(),
             status: Some(0),
             stdout: None,
             stdout_has: Vec::new(),
@@ -68,6 +70,11 @@ impl Test {
     /// Writes `cluster.yaml`.
     pub fn cluster(self, yaml: &str) -> Self {
         self.file("cluster.yaml", yaml)
+    }
+
+    /// Lets programs come from a server of this process, as small files under the same names.
+    pub fn programs(self) -> Self {
+        self.file("artifacts.yaml", super::programs::catalog())
     }
 
     /// Writes `profiles/NAME.yaml`.
@@ -131,6 +138,12 @@ impl Test {
         self
     }
 
+    /// Runs it by another program, such as `unshare -n`; an absolute path, and its arguments.
+    pub fn through<S: AsRef<OsStr>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
+        self.through = command.into_iter().map(|a| a.as_ref().to_owned()).collect();
+        self
+    }
+
     /// The exit code to expect (0 unless set).
     pub fn status(mut self, code: i32) -> Self {
         self.status = Some(code);
@@ -171,8 +184,16 @@ impl Test {
     pub fn command(&self) -> Command {
         let program = env!("CARGO_BIN_EXE_ceil-img");
         let mut command = match self.umask {
-            None => Command::new(program),
+            None => match self.through.split_first() {
+                None => Command::new(program),
+                Some((first, more)) => {
+                    let mut command = Command::new(first);
+                    command.args(more).arg(program);
+                    command
+                }
+            },
             Some(mask) => {
+                assert!(self.through.is_empty(), "a mask goes with no other program");
                 let mut shell = Command::new("/bin/sh");
                 shell.args(["-c", &format!("umask {mask:04o}; exec \"$0\" \"$@\""), program]);
                 shell

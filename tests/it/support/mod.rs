@@ -8,6 +8,8 @@ pub mod cli;
 pub mod faulty;
 pub mod judge;
 pub mod noise;
+pub mod programs;
+pub mod releases;
 #[path = "../../../src/fetch/test_server.rs"]
 pub mod test_server;
 pub mod tiny;

@@ -127,6 +127,7 @@ fn g1_32_bit_arm() {
     edge(&k3s(None), &with(k3s(None), |f| f.arch = Arch::Armv6), "G1!");
 }
 
+// rows: F027
 #[test]
 fn g2_p03_pids() {
     edge(&hypriot("1.13.6"), &hypriot("1.14.0"), "G2!");

@@ -1,0 +1,145 @@
+//! Programs and archives of container images of a node: those of its distribution, and those that it names.
+
+use std::path::Path;
+
+use crate::flavour::{Flavour, k3s, kubeadm};
+use crate::plan::{Attributes, Edit, Op, Origin};
+use crate::spec::{ClusterSpec, Inputs, image_archive};
+use crate::values::{ImagePath, Mode, Owner, VolumeName};
+
+use super::PlanError;
+use super::kubernetes::{flavour_of, version};
+use super::view::View;
+
+/// A program, or an archive of images, to be looked up in the catalog of artifacts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgramWish {
+    /// A name, or a name and a version or the beginning of one, as `helm@3.18`.
+    pub name: String,
+    /// What does as well where the catalog has no such version.
+    pub or: Option<String>,
+    /// Who asks for it.
+    pub origin: Origin,
+}
+
+/// What a node needs of the catalog of artifacts, in the order in which it is put.
+///
+/// # Errors
+/// [`PlanError::Unsupported`]: the version of Kubernetes is none.
+pub fn wanted(cluster: &ClusterSpec, view: &View<'_>) -> Result<Vec<ProgramWish>, PlanError> {
+    let mut wishes = Vec::new();
+    if let (Some((kubernetes, flavour)), Some(version), true) =
+        (flavour_of(cluster), version(cluster)?, view.role().in_cluster())
+    {
+        let origin = kubernetes
+            .version
+            .as_ref()
+            .map_or(&kubernetes.distribution.origin, |v| &v.origin);
+        let mut want = |name: String, or: Option<&str>| {
+            wishes.push(ProgramWish {
+                name,
+                or: or.map(str::to_owned),
+                origin: origin.clone(),
+            });
+        };
+        let programs = kubernetes.programs != Some(false);
+        let images = kubernetes.air_gap != Some(false);
+        match flavour {
+            Flavour::K3s => {
+                if programs {
+                    want(format!("k3s@{version}"), None);
+                }
+                if images {
+                    want(format!("k3s-airgap-images@{version}"), None);
+                }
+            }
+            Flavour::Kubeadm if programs => {
+                let upstream = version.upstream();
+                // The one that is linked statically runs on every base, whatever its C library.
+                want(
+                    format!("containerd-static@{}", super::kubernetes::CONTAINERD),
+                    None,
+                );
+                want("runc".to_owned(), None);
+                want("cni-plugins".to_owned(), None);
+                // Any release of crictl speaks to any containerd that is still there.
+                let minor = format!("crictl@{}.{}", version.major, version.minor);
+                want(minor, Some("crictl"));
+                for name in ["kubelet", "kubeadm", "kubectl"] {
+                    want(format!("{name}@{upstream}"), None);
+                }
+            }
+            Flavour::Kubeadm => {}
+        }
+    }
+    let settings = &view.resolved.settings;
+    let named = settings
+        .artifacts
+        .iter()
+        .chain(settings.images.iter().filter(|i| image_archive(i).is_none()));
+    for name in named {
+        wishes.retain(|wish: &ProgramWish| wish.name != name.value);
+        wishes.push(ProgramWish {
+            name: name.value.clone(),
+            or: None,
+            origin: name.origin.clone(),
+        });
+    }
+    Ok(wishes)
+}
+
+/// Archives of images from the host, put where the node's containerd gets them from (F106).
+pub(super) fn archives(
+    cluster: &ClusterSpec,
+    inputs: &Inputs,
+    view: &View<'_>,
+) -> Result<Vec<Edit>, PlanError> {
+    let mut edits: Vec<Edit> = Vec::new();
+    for image in &view.resolved.settings.images {
+        let Some(path) = image_archive(image) else {
+            continue;
+        };
+        let folder = match flavour_of(cluster) {
+            Some((_, Flavour::K3s)) if view.role().in_cluster() => k3s::IMAGES_DIR,
+            Some((_, Flavour::Kubeadm)) if view.role().in_cluster() => kubeadm::IMAGES_DIR,
+            _ => {
+                return Err(PlanError::Unsupported {
+                    origin: image.origin.clone(),
+                    why: format!(
+                        "`{}` is an archive of container images, and node `{}` is no node of Kubernetes that would load it",
+                        image.value, view.spec.name
+                    ),
+                });
+            }
+        };
+        let content = inputs
+            .files
+            .get(&path)
+            .cloned()
+            .ok_or_else(|| super::not_read(&path, &image.origin))?;
+        let at = place(folder, &path, &image.origin)?;
+        edits.push(Edit {
+            op: Op::Put {
+                at,
+                content,
+                attributes: Attributes {
+                    mode: Some(Mode(0o644)),
+                    owner: Some(Owner::default()),
+                    mtime: None,
+                },
+                xattrs: Vec::new(),
+                sparse: false,
+            },
+            origin: image.origin.clone(),
+        });
+    }
+    Ok(edits)
+}
+
+fn place(folder: &str, path: &Path, origin: &Origin) -> Result<ImagePath, PlanError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    ImagePath::on(VolumeName::Root, &format!("{folder}/{name}")).map_err(|e| PlanError::BadPath {
+        origin: origin.clone(),
+        why: e.to_string(),
+    })
+}

@@ -1,0 +1,104 @@
+//! A server that has every base of the catalog, with the small ones of the fixtures in the place of the real ones.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::sync::{Mutex, OnceLock};
+
+use ceil_img::catalog::Catalog;
+use ceil_img::values::{Arch, Digest};
+
+use super::bases;
+use super::test_server::{Reply, TestServer};
+
+/// The fixture that stands for a family of the catalog.
+fn fixture(family: &str) -> &'static str {
+    match family {
+        "hypriot" => "hypriot",
+        "rpi64" => "rpi64",
+        "raspbian-stretch" | "raspbian-buster" | "raspios-buster" => "raspios-buster",
+        "raspios-bullseye" => "raspios-bullseye",
+        "raspios-bookworm" => "raspios-bookworm",
+        "raspios-trixie" => "raspios-trixie",
+        "ubuntu" => "ubuntu-raspi",
+        "debian-raspi" => "debian-gpt",
+        other => panic!("no fixture stands for `{other}`"),
+    }
+}
+
+/// The image of a family with its programs turned into those of another processor: the headers of its ELF files are
+/// exchanged (elf.h: `EI_CLASS` at 4, `e_machine` at 18).
+fn image(family: &str, arch: Arch) -> Vec<u8> {
+    let mut image = fs::read(bases::base(family).unwrap().path).unwrap();
+    let (class, machine) = match arch {
+        Arch::Arm64 => (2, 183),
+        Arch::Armhf => (1, 40),
+        Arch::Amd64 => (2, 62),
+    };
+    // Files begin at a block, and the smallest one has 1 KiB.
+    for block in image.chunks_exact_mut(1024) {
+        if block.starts_with(b"\x7fELF") {
+            block[4] = class;
+            block[18] = machine;
+        }
+    }
+    image
+}
+
+/// Text for the user's `images.yaml`: all bases of the catalog at a server of this process. `None` (after a visible
+/// word) when a tool to make the bases is missing.
+pub fn catalog() -> Option<&'static str> {
+    made().map(|(text, _)| text.as_str())
+}
+
+/// For `--mirror`: bases that no catalog has are there as well, by the end of their names.
+pub fn mirror(of: &str) -> Option<String> {
+    made().map(|(_, server)| format!("{of}={}", server.url("")))
+}
+
+fn made() -> Option<&'static (String, TestServer)> {
+    static CATALOG: OnceLock<Option<(String, TestServer)>> = OnceLock::new();
+    CATALOG
+        .get_or_init(|| {
+            bases::base("raspios-trixie")?;
+            Some(start())
+        })
+        .as_ref()
+}
+
+fn start() -> (String, TestServer) {
+    let made: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::default();
+    let server = TestServer::start(move |request, _| {
+        let mut made = made.lock().unwrap();
+        let data = made.entry(request.target.clone()).or_insert_with(|| {
+            if request.target.ends_with("amd64.raw") {
+                return image("debian-gpt", Arch::Amd64);
+            }
+            let mut parts = request.target.trim_matches('/').split('/');
+            let (family, arch) = (parts.next().unwrap(), parts.next().unwrap());
+            zstd::encode_all(&image(family, arch.parse().unwrap())[..], 1).unwrap()
+        });
+        Reply::file(request, data, &Digest::sha256(data).hex())
+    });
+    let mut text = String::new();
+    for entry in Catalog::builtin().unwrap().entries() {
+        let family = fixture(&entry.family);
+        let aliases: Vec<&str> = entry.names().skip(1).collect();
+        writeln!(
+            text,
+            "- {{name: {}, aliases: {aliases:?}, family: {}, os: \"{}\", version: \"{}\", codename: \"{}\", arch: {}, \
+             boards: {:?}, boot_mount: {}, url: \"{}\", checksum: tofu}}",
+            entry.name,
+            entry.family,
+            entry.os,
+            entry.version,
+            entry.codename.as_deref().unwrap_or("none"),
+            entry.arch,
+            entry.boards,
+            entry.boot_mount,
+            server.url(&format!("/{family}/{}/{}.img.zst", entry.arch, entry.name)),
+        )
+        .unwrap();
+    }
+    (text, server)
+}
