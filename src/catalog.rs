@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer};
 
 pub use crate::values::Arch;
-use crate::values::{ByteSize, ChecksumState, Digest};
+use crate::values::{ByteSize, ChecksumState, Digest, shown_url};
 
 const BUILTIN: &str = include_str!("../profiles/images.yaml");
 const BUILTIN_NAME: &str = "<built-in images>";
@@ -122,7 +122,7 @@ impl ImageEntry {
         .chain(&self.mirrors)
         {
             if !url.starts_with("https://") && !url.starts_with("http://") {
-                return Some(format!("`{url}` is not an http or https URL"));
+                return Some(format!("`{}` is not an http or https URL", shown_url(url)));
             }
         }
         let pinned = self.compressed.is_some() || self.raw.is_some();

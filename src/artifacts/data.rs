@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::{Artifact, ArtifactError, Install, Unpack, normal};
 use crate::catalog::Evidence;
-use crate::values::{Arch, Digest, DigestKind, Mode};
+use crate::values::{Arch, Digest, DigestKind, Mode, shown_url};
 
 /// Everything of one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,7 +194,7 @@ fn whole(name: &str, file: RawFile, rules: &Rules) -> Result<Artifact, String> {
         .collect::<Result<Vec<_>, _>>()?;
     for url in [&url].into_iter().chain(&checksum_url).chain(&mirrors) {
         if !url.starts_with("https://") && !url.starts_with("http://") {
-            return Err(format!("`{url}` is not an http or https URL"));
+            return Err(format!("`{}` is not an http or https URL", shown_url(url)));
         }
     }
     let last = url.rsplit('/').next().unwrap_or_default();

@@ -188,6 +188,18 @@ impl ArtifactCatalog {
         self.programs.keys().map(String::as_str)
     }
 
+    /// Every file of every artifact: by name, the newest version first, then by architecture.
+    #[must_use]
+    pub fn entries(&self) -> Vec<&Artifact> {
+        let mut all = Vec::new();
+        for program in self.programs.values() {
+            let mut files: Vec<&Artifact> = program.artifacts().collect();
+            files.sort_by(|a, b| version::compare(&b.version, &a.version).then(a.arch.cmp(&b.arch)));
+            all.extend(files);
+        }
+        all
+    }
+
     /// The versions of an artifact for an architecture, newest first; none for an unknown name.
     #[must_use]
     pub fn versions(&self, name: &str, arch: Arch) -> Vec<String> {

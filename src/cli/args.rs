@@ -101,6 +101,8 @@ pub enum Command {
     Fetch(Fetch),
     /// List the base images of the catalog.
     Images,
+    /// List the programs and image archives of the catalog.
+    Artifacts(Artifacts),
     /// Show the partition table, file systems and operating system of an image.
     Inspect(Inspect),
     /// List a directory of an image.
@@ -345,6 +347,16 @@ pub enum ExportWhat {
         #[arg(long, value_name = "ADDRESS")]
         via: Option<std::net::Ipv4Addr>,
     },
+    /// The file of a VPN client, with its private key; keep it to yourself.
+    Wireguard {
+        /// The client; every client when it is left out, which needs `--out`.
+        #[arg(value_name = "CLIENT", required_unless_present = "out")]
+        client: Option<String>,
+
+        /// A directory for `CLIENT.conf` files that only you may read, instead of printing one.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
 }
 
 /// Forms of reservations.
@@ -406,6 +418,18 @@ pub struct Lint {
     /// Exit code 1 for warnings, too.
     #[arg(long)]
     pub deny_warnings: bool,
+}
+
+/// `artifacts`
+#[derive(Debug, Args)]
+pub struct Artifacts {
+    /// Only those whose name contains this.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// The cluster file, beside which `artifacts.yaml` with your own entries may lie.
+    #[arg(long, value_name = "FILE", default_value = "cluster.yaml")]
+    pub file: PathBuf,
 }
 
 /// `fetch`

@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::args;
 use super::context::{Base, Context, facts, open_content, places};
+use super::gates;
 use super::message::{self, Failure, Outcome};
-use super::plan::{Remember, plan_nodes};
-use super::programs::{self, Programs};
+use super::plan::{Planned, Remember, plan_nodes};
+use super::programs;
 use super::rows;
 use super::verify;
 use crate::base_os::BaseFacts;
@@ -108,8 +109,11 @@ pub fn build(context: &Context, args: &args::Build) -> Result<Outcome, Failure> 
         let file = kubeconfig_path(&args.out, name, &planned.cluster);
         Output::private(&file, text.reveal().as_bytes())?.finish()?;
     }
+    for (name, text) in &planned.clients {
+        Output::private(&args.out.join(format!("{name}.conf")), text.reveal().as_bytes())?.finish()?;
+    }
     for node in &planned.plans {
-        build_node(context, args, &planned.programs, node)
+        build_node(context, args, &planned, node)
             .map_err(|e| e.while_doing(format!("node `{}` was not built", node.node)))?;
     }
     Ok(Outcome::Done)
@@ -127,13 +131,19 @@ pub(super) fn kubeconfig_path(out: &Path, name: &str, own: &str) -> PathBuf {
 fn build_node(
     context: &Context,
     args: &args::Build,
-    programs: &Programs,
+    planned: &Planned,
     node: &NodePlan,
 ) -> Result<(), Failure> {
     let base = context.base(&node.base)?;
-    let brought = programs.of(context, node)?;
-    let edits = programs::edits(node, &brought)?;
-    let finished = finish_node(context, &base, node, edits, &|text| context.note(text))?;
+    let brought = planned.programs.of(context, node)?;
+    let finished = finish_node(
+        context,
+        &base,
+        node,
+        programs::edits(node, &brought)?,
+        &|facts| gates::opened(context, &planned.gates, &node.node, facts),
+        &|text| context.note(text),
+    )?;
     warn_of_user_data(context, &finished.image, &node.node)?;
     let format = args.format.unwrap_or(node.output);
     let stem = args.out.join(&node.node);
@@ -213,12 +223,13 @@ fn warn_of_user_data(context: &Context, image: &Image, node: &str) -> Result<(),
     Ok(())
 }
 
-/// Makes the image of a node in memory.
+/// Makes the image of a node in memory, unless `judge` has something against its base.
 pub fn finish_node(
     context: &Context,
     base: &Base,
     node: &NodePlan,
     programs: Vec<Edit>,
+    judge: &dyn Fn(Option<&BaseFacts>) -> Result<(), Failure>,
     note: &dyn Fn(&str),
 ) -> Result<Finished, Failure> {
     finish(
@@ -231,6 +242,7 @@ pub fn finish_node(
             // A node needs both volumes: without them it would keep the name of the base.
             image.volume(VolumeName::Boot)?;
             image.volume(VolumeName::Root)?;
+            judge(facts)?;
             let resolved = planner::resolve(node, facts, programs)?;
             if let Some(arch) = facts.and_then(|f| f.arch) {
                 let pool = FilePool::shared();

@@ -10,6 +10,7 @@ use super::args::Global;
 use super::locked::Locking;
 use super::message::Failure;
 use super::progress::Progress;
+use super::terminal;
 use crate::base_os::{self, BaseFacts};
 use crate::catalog::Catalog;
 use crate::demo;
@@ -86,9 +87,11 @@ impl Context {
         };
         let cancel = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&cancel);
-        // The first interrupt asks everything to stop and clean up, the second one does not wait for that.
+        // The first interrupt asks everything to stop and clean up, the second one does not wait for that; who is
+        // asked for a secret has nothing to clean up but the terminal.
         let handler = move || {
-            if flag.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            let asked = terminal::restore();
+            if flag.swap(true, std::sync::atomic::Ordering::Relaxed) || asked {
                 std::process::exit(130);
             }
         };

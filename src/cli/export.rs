@@ -1,7 +1,7 @@
 //! `export`: a cluster for other programs.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -9,12 +9,14 @@ use super::args::{self, ExportWhat};
 use super::bundle;
 use super::context::Context;
 use super::message::{self, Failure, Outcome};
-use super::plan::read_settings;
-use super::secrets::{look_up, secrets_path};
+use super::plan::{Remember, read_settings};
+use super::secrets::{add_secrets, look_up, secrets_path};
+use crate::emit::Output;
 use crate::export;
-use crate::inputs::SecretFile;
+use crate::inputs::{self, Reading, SecretFile};
 use crate::planner;
-use crate::secrets::{HostKey, Kind};
+use crate::secrets::{HostKey, Kind, Secret};
+use crate::spec::{ClusterSpec, Inputs, nearest};
 
 /// `ceil-img export`
 pub fn export(context: &Context, args: &args::Export) -> Result<Outcome, Failure> {
@@ -67,6 +69,9 @@ pub fn export(context: &Context, args: &args::Export) -> Result<Outcome, Failure
         }
         ExportWhat::Routes { via } => export::routes(&cluster, &views, *via)
             .map_err(|none| Failure::new(none.to_string()).hint(none.remedy()))?,
+        ExportWhat::Wireguard { client, out } => {
+            return wireguard(context, cluster, inputs, client.as_deref(), out.as_deref());
+        }
     };
     if context.json {
         message::json(&json!({"event": "export", "text": text}))?;
@@ -74,4 +79,66 @@ pub fn export(context: &Context, args: &args::Export) -> Result<Outcome, Failure
         message::line(text.trim_end())?;
     }
     Ok(Outcome::Done)
+}
+
+/// `ceil-img export wireguard`: keys that are not there yet are made, as `build` makes them.
+fn wireguard(
+    context: &Context,
+    cluster: ClusterSpec,
+    mut inputs: Inputs,
+    client: Option<&str>,
+    out: Option<&Path>,
+) -> Result<Outcome, Failure> {
+    add_secrets(context, &cluster, &mut inputs, Remember::Yes)?;
+    let mut files = wireguard_files(context, &cluster, &mut inputs)?;
+    if files.is_empty() {
+        return Err(Failure::new(format!("{}: there are no VPN clients", cluster.file))
+            .hint("give the router `overlays: [wireguard]` and `services: {wireguard: {clients: [laptop], endpoint: …}}`"));
+    }
+    if let Some(client) = client {
+        let known: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
+        files.retain(|(name, _)| name == client);
+        if files.is_empty() {
+            let near = nearest(client, known.iter().map(String::as_str))
+                .map_or(String::new(), |n| format!(", did you mean `{n}`?"));
+            return Err(Failure::new(format!(
+                "{}: there is no VPN client `{client}`{near}",
+                cluster.file
+            ))
+            .hint(format!("its clients are {}", known.join(", "))));
+        }
+    }
+    for (name, text) in &files {
+        match out {
+            Some(dir) => {
+                let path = dir.join(format!("{name}.conf"));
+                Output::private(&path, text.reveal().as_bytes())?.finish()?;
+                if context.json {
+                    message::json(
+                        &json!({"event": "export", "client": name, "file": path.display().to_string()}),
+                    )?;
+                } else {
+                    message::line(&path.display().to_string())?;
+                }
+            }
+            None if context.json => message::json(&json!({"event": "export", "text": text.reveal()}))?,
+            None => message::line(text.reveal().trim_end())?,
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// The files of all VPN clients of a cluster, by the clients' names; the secrets are there already.
+pub fn wireguard_files(
+    context: &Context,
+    cluster: &ClusterSpec,
+    inputs: &mut Inputs,
+) -> Result<Vec<(String, Secret)>, Failure> {
+    let reading = Reading {
+        memo: &inputs::NoMemo,
+        reporter: &*context.reporter,
+    };
+    inputs::read_overlay(cluster, planner::CLIENT_OVERLAY, inputs, reading)?;
+    let epoch = planner::epoch(cluster, context.source_date_epoch()?);
+    Ok(planner::wireguard_clients(cluster, inputs, epoch)?)
 }

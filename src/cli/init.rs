@@ -6,13 +6,13 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::json;
 
 use super::args;
 use super::context::Context;
 use super::message::{self, Failure, Outcome};
 use super::secrets::SECRETS_FILE;
+use super::terminal::Quiet;
 use crate::emit::Output;
 use crate::secrets::Secret;
 use crate::sets;
@@ -272,14 +272,10 @@ fn read_line() -> Result<String, Failure> {
 
 /// Asks without showing what is typed; the terminal is as it was afterwards.
 fn hidden(question: &str) -> Result<Option<Secret>, Failure> {
-    let stdin = io::stdin();
     write!(io::stderr(), "{question}: ")?;
-    let before = tcgetattr(&stdin).map_err(io::Error::from)?;
-    let mut quiet = before.clone();
-    quiet.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(&stdin, OptionalActions::Flush, &quiet).map_err(io::Error::from)?;
+    let quiet = Quiet::new()?;
     let line = read_line();
-    tcsetattr(&stdin, OptionalActions::Flush, &before).map_err(io::Error::from)?;
+    drop(quiet);
     writeln!(io::stderr())?;
     let line = line?;
     let text = line.trim_end_matches(['\r', '\n']);

@@ -4,17 +4,22 @@ use serde_json::json;
 
 use super::args;
 use super::context::Context;
+use super::gates;
 use super::message::{self, Failure, Outcome};
 use super::plan::read_settings;
-use crate::lint::{Severity, lint as find};
+use crate::inputs;
+use crate::lint::lint as find;
+use crate::plan::Severity;
 use crate::planner;
 
 /// `ceil-img lint`
 pub fn lint(context: &Context, args: &args::Lint) -> Result<Outcome, Failure> {
-    let (cluster, inputs) = read_settings(context, &args.file)?;
+    let (cluster, mut inputs) = read_settings(context, &args.file)?;
+    inputs::read_addons(&cluster, &mut inputs)?;
     let views = planner::views(&cluster, &inputs)?;
+    let gates = gates::of(context, &cluster, &inputs, &views, None)?;
     let catalog = context.catalog()?;
-    let findings = find(&cluster, &views, &|base| {
+    let findings = find(&cluster, &inputs, &views, &gates, &|base| {
         catalog.lookup(base).ok()?.faulty.clone()
     });
     for finding in &findings {

@@ -16,7 +16,7 @@ use crate::lock::{
     Decision, Entry, Key, Kind, LOCK_FILE, LockError, LockFile, Mode, Raw, SignatureState, Stated, decide,
 };
 use crate::plan::{BasePlace, BaseRef, Content};
-use crate::values::{Arch, ChecksumState, Digest, DigestKind, ELF_HEAD, check_machine};
+use crate::values::{Arch, ChecksumState, Digest, DigestKind, ELF_HEAD, check_machine, shown_url};
 
 /// Name of the user's own catalog of artifacts, beside the cluster file.
 const ARTIFACTS_FILE: &str = "artifacts.yaml";
@@ -70,7 +70,7 @@ impl Wanted {
                 key: key.clone(),
                 by: self.by.clone(),
                 expected,
-                url: url.clone(),
+                url: shown_url(url),
                 served: found,
             }),
             error @ (FetchError::Unreachable { .. } | FetchError::Offline { .. })
@@ -228,10 +228,11 @@ impl Context {
                         stated.version.as_deref().unwrap_or_default(),
                     ));
                 }
-                let mirrors = if entry.url == *url {
-                    request.mirrors
+                // The lock has no passwords: the address that is stated has.
+                let (url, mirrors) = if entry.url == shown_url(url) {
+                    (url.clone(), request.mirrors)
                 } else {
-                    Vec::new()
+                    (entry.url.clone(), Vec::new())
                 };
                 let sha512 = base.sha512.clone().filter(|_| base.sha256.is_none());
                 let expected = ChecksumPolicy {
@@ -243,7 +244,7 @@ impl Context {
                 Ok(Wanted {
                     request: FetchRequest {
                         mirrors,
-                        ..FetchRequest::new(Location::Url(entry.url.clone()), expected)
+                        ..FetchRequest::new(Location::Url(url), expected)
                     },
                     by: lock.file.place(&key),
                     locked: Some(entry.clone()),
@@ -270,7 +271,7 @@ impl Context {
                 name: key.name.clone(),
                 version: wanted.version.clone(),
                 arch: wanted.arch,
-                url: url.clone(),
+                url: shown_url(url),
                 size: Some(image.download_len).filter(|len| *len > 0),
                 sha256: image
                     .download_digest
@@ -353,7 +354,7 @@ impl Context {
                     name: key.name.clone(),
                     version: wanted.version.clone(),
                     arch: wanted.arch,
-                    url: url.clone(),
+                    url: shown_url(url),
                     size: Some(file.len),
                     sha256: Some(file.digest.clone()),
                     raw: None,
@@ -444,7 +445,7 @@ impl Context {
             match decide(&lock.file, &key, &stated, lock.mode).map_err(lock_failure)? {
                 Decision::AsStated => request.fresh = lock.mode == Mode::Update,
                 Decision::AsLocked(entry) => {
-                    if entry.url != artifact.url {
+                    if entry.url != shown_url(&artifact.url) {
                         request.location = Location::Url(entry.url.clone());
                         request.mirrors.clear();
                     }
@@ -517,7 +518,10 @@ impl Context {
                     Install::Tree { from, .. } => format!("no file below `{from}/`"),
                     Install::File { .. } => "nothing".to_owned(),
                 };
-                return Err(Failure::new(format!("`{}` holds {what}", artifact.url)));
+                return Err(Failure::new(format!(
+                    "`{}` holds {what}",
+                    shown_url(&artifact.url)
+                )));
             }
         }
         Ok(Some(found))
@@ -540,7 +544,11 @@ fn place(artifact: &Artifact, to: &str, mode: u16, file: &CachedFile) -> Result<
     if mode & 0o111 != 0 {
         let mut head = [0; ELF_HEAD];
         let n = file.file().read_at(&mut head, 0)?;
-        check_machine(&format!("{to} of {}", artifact.url), &head[..n], artifact.arch)?;
+        check_machine(
+            &format!("{to} of {}", shown_url(&artifact.url)),
+            &head[..n],
+            artifact.arch,
+        )?;
     }
     Ok(PlacedFile {
         to: to.to_owned(),

@@ -10,6 +10,7 @@ mod context;
 mod dump;
 mod edit;
 mod export;
+mod gates;
 mod init;
 mod lint;
 mod locked;
@@ -25,6 +26,7 @@ mod rows;
 mod secrets;
 mod store;
 mod teardown;
+mod terminal;
 mod verify;
 
 use std::io::Write;
@@ -78,6 +80,7 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Fetch(args) => plan::fetch(&context, args),
         Command::Edit(args) => edit::edit(&context, args),
         Command::Images => store::images(&context),
+        Command::Artifacts(args) => store::artifacts(&context, args),
         Command::Cache(args) => store::cache(&context, args),
         Command::Inspect(args) => look::inspect(&context, args),
         Command::Ls(args) => look::ls(&context, args),

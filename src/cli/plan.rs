@@ -7,6 +7,8 @@ use serde_json::json;
 use super::args;
 use super::build::kernel_command_line;
 use super::context::{Context, facts, places};
+use super::export::wireguard_files;
+use super::gates;
 use super::memo::Memo;
 use super::message::{self, Failure, Outcome};
 use super::programs::{self, Programs};
@@ -20,7 +22,7 @@ use crate::image::Image;
 use crate::inputs::{self, Reading};
 use crate::lock::Mode;
 use crate::plan::{BaseRef, Edit, NodePlan, Op};
-use crate::planner;
+use crate::planner::{self, Gate};
 use crate::secrets::Secret;
 use crate::spec::{ClusterSpec, Inputs, NodeSpec, nearest, parse_base, parse_cluster};
 use crate::values::{ByteSize, ChecksumState, Digest, ImagePath, VolumeName};
@@ -44,6 +46,10 @@ pub struct Planned {
     pub plans: Vec<NodePlan>,
     /// Name and kubeconfig of each cluster of the file.
     pub kubeconfigs: Vec<(String, Secret)>,
+    /// Name and file of each VPN client; none for commands that promise to write nothing.
+    pub clients: Vec<(String, Secret)>,
+    /// What is asked of each node's base once it is open.
+    pub gates: Vec<Gate>,
     /// Name of the file's own cluster.
     pub cluster: String,
     /// Where programs come from.
@@ -75,6 +81,7 @@ pub fn plan_nodes(
         memo.save();
     }
     let mut inputs = read?;
+    let opened = gates::before(context, &cluster, &inputs, &nodes, base.as_ref())?;
     add_secrets(context, &cluster, &mut inputs, remember)?;
     let programs = Programs::open(context, &args.file)?;
     programs.add(context, &cluster, &nodes, &mut inputs)?;
@@ -83,9 +90,15 @@ pub fn plan_nodes(
         .map(|node| Ok(planner::plan_node(&cluster, node, &inputs, base.as_ref(), epoch)?))
         .collect::<Result<_, Failure>>()?;
     let kubeconfigs = planner::kubeconfigs(&cluster, &inputs)?;
+    let clients = match remember {
+        Remember::Yes => wireguard_files(context, &cluster, &mut inputs)?,
+        Remember::No => Vec::new(),
+    };
     Ok(Planned {
         plans,
         kubeconfigs,
+        clients,
+        gates: opened,
         cluster: cluster.name.to_string(),
         programs,
     })
@@ -209,6 +222,7 @@ pub fn plan(context: &Context, args: &args::PlanArgs) -> Result<Outcome, Failure
             Some(image) => facts(image)?,
             None => None,
         };
+        gates::opened(context, &planned.gates, &node.node, facts.as_ref())?;
         let programs = planned.programs.at_hand(context, node)?;
         let at_hand = programs.is_some();
         let resolved = planner::resolve(node, facts.as_ref(), programs.unwrap_or_default())?;

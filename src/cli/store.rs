@@ -1,4 +1,4 @@
-//! `images` and `cache`: what could be fetched, and what is kept.
+//! `images`, `artifacts` and `cache`: what could be fetched, and what is kept.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::args::{self, CacheAction};
 use super::context::Context;
 use super::message::{self, Failure, Outcome};
 use crate::fetch::{CacheEntry, PruneOptions};
-use crate::values::ByteSize;
+use crate::values::{ByteSize, Digest, shown_url};
 
 /// `ceil-img images`
 pub fn images(context: &Context) -> Result<Outcome, Failure> {
@@ -16,9 +16,9 @@ pub fn images(context: &Context) -> Result<Outcome, Failure> {
             message::json(&json!({
                 "name": entry.name, "aliases": entry.aliases, "os": entry.os, "version": entry.version,
                 "codename": entry.codename, "arch": entry.arch.to_string(), "boards": entry.boards,
-                "family": entry.family, "boot_mount": entry.boot_mount, "url": entry.url,
+                "family": entry.family, "boot_mount": entry.boot_mount, "url": shown_url(&entry.url),
                 "sha256": entry.compressed, "raw_sha256": entry.raw, "size": entry.download_size,
-                "raw_size": entry.raw_size, "checksum": entry.checksum, "checksum_url": entry.checksum_url,
+                "raw_size": entry.raw_size, "checksum": entry.checksum, "checksum_url": entry.checksum_url.as_deref().map(shown_url),
                 "signature_url": entry.signature_url, "evidence": entry.evidence.to_string(), "notes": entry.notes,
                 "faulty": entry.faulty,
             }))?;
@@ -39,6 +39,35 @@ pub fn images(context: &Context) -> Result<Outcome, Failure> {
             entry.name,
             entry.arch,
             entry.checksum.word(),
+        ))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// `ceil-img artifacts`
+pub fn artifacts(context: &Context, args: &args::Artifacts) -> Result<Outcome, Failure> {
+    let catalog = context.artifacts(&args.file)?;
+    let part = args.name.as_deref().unwrap_or_default();
+    for entry in catalog.entries().into_iter().filter(|e| e.name.contains(part)) {
+        let checksum = entry.checksum();
+        if context.json {
+            message::json(&json!({
+                "name": entry.name, "version": entry.version, "arch": entry.arch.to_string(),
+                "url": shown_url(&entry.url), "sha256": entry.sha256.as_ref().map(Digest::hex),
+                "size": entry.size, "checksum": checksum,
+                "checksum_url": entry.checksum_url.as_deref().map(shown_url),
+                "evidence": entry.evidence.to_string(),
+            }))?;
+            continue;
+        }
+        let digest = entry.sha256.as_ref().map_or_else(|| "-".to_owned(), Digest::hex);
+        message::line(&format!(
+            "{:<28} {:<16} {:<6} {:<21} {:<4} {digest}",
+            entry.name,
+            entry.version,
+            entry.arch,
+            checksum.word(),
+            entry.evidence.to_string(),
         ))?;
     }
     Ok(Outcome::Done)

@@ -17,6 +17,12 @@ pub use network::check_network_config;
 pub use release::Release;
 pub use user_data::check_user_data;
 
+/// Whether the 0.7 line of cloud-init reads a key at the top of user-data.
+#[must_use]
+pub fn old_reads(key: &str) -> bool {
+    old::knows("", key, true)
+}
+
 /// Something that cloud-init would refuse, pass over or read differently.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {

@@ -13,7 +13,7 @@ use super::request::{CachedFile, CachedImage, ChecksumPolicy, FetchRequest, Loca
 use super::store::{Alias, Held, ObjectKind, Stamp};
 use super::{Fetcher, Format};
 use crate::report::Step;
-use crate::values::{ChecksumState, Digest, DigestKind};
+use crate::values::{ChecksumState, Digest, DigestKind, shown_url};
 
 /// An object and what is known about it.
 struct Got {
@@ -97,7 +97,7 @@ impl Fetcher {
             }
             Location::Url(url) => (
                 self.store.alias(&wish_key(kind, url, &request.expected)),
-                url.clone(),
+                shown_url(url),
             ),
         };
         match alias {
@@ -173,10 +173,11 @@ impl Fetcher {
 
     fn bring_url(&self, kind: ObjectKind, url: &str, request: &FetchRequest) -> Result<Got> {
         web_url(url)?;
+        let subject = &shown_url(url);
         let expected = &request.expected;
         let key = wish_key(kind, url, expected);
         let known = |key: &str, expected: &ChecksumPolicy| match self.store.alias(key) {
-            Some(alias) => self.recall(kind, alias, expected, url),
+            Some(alias) => self.recall(kind, alias, expected, subject),
             None => Ok(None),
         };
         // What is found by a pinned digest is not going to be another file.
@@ -185,9 +186,9 @@ impl Fetcher {
             return Ok(got);
         }
         if self.options.offline {
-            return Err(FetchError::Offline { url: url.to_owned() });
+            return Err(FetchError::Offline { url: subject.clone() });
         }
-        let _lock = self.lock(&key, url)?;
+        let _lock = self.lock(&key, subject)?;
         if !fresh && let Some(got) = known(&key, expected)? {
             return Ok(got);
         }
@@ -209,7 +210,7 @@ impl Fetcher {
             wanted = Some(published);
         }
         let taken = self.download(kind, url, request, wanted.as_ref(), &key)?;
-        let alias = alias_of(&taken, url, state, None);
+        let alias = alias_of(&taken, subject, state, None);
         self.store.remember(&key, &alias)?;
         // What was pinned once is, for a wish without a pin, what was seen first.
         let unpinned = if state.is_pinned() {
@@ -235,7 +236,7 @@ impl Fetcher {
             PublishedSums::Url(list) => list.clone(),
         };
         let text = self.fetch_text(&list)?;
-        pick_sum(&text, base_name(url), &list).map(Some)
+        pick_sum(&text, base_name(url), &shown_url(&list)).map(Some)
     }
 
     fn download(
@@ -246,6 +247,7 @@ impl Fetcher {
         wanted: Option<&Digest>,
         key: &str,
     ) -> Result<Taken> {
+        let subject = &shown_url(url);
         let part = self.store.part_path(key);
         let places = self.places(url, &request.mirrors)?;
         let pinned = wanted.is_some() || request.expected.raw.is_some();
@@ -253,7 +255,7 @@ impl Fetcher {
         loop {
             let mut download = Download::open(self, places.clone(), pinned, &part)?;
             let intake = Intake {
-                subject: url,
+                subject,
                 file: wanted,
                 object: request.expected.raw.as_ref(),
                 kind,
@@ -263,7 +265,7 @@ impl Fetcher {
             };
             let error = match self.take_in(&mut download, &intake) {
                 Ok(taken) => {
-                    self.after_download(&part, kind, &taken, url)?;
+                    self.after_download(&part, kind, &taken, subject)?;
                     return Ok(taken);
                 }
                 Err(error) => error,
@@ -286,15 +288,16 @@ impl Fetcher {
                 return Err(error);
             }
             restarts += 1;
-            self.note(&format!("`{url}` is fetched again from the start: {error}"));
+            self.note(&format!("`{subject}` is fetched again from the start: {error}"));
         }
     }
 
     /// The packed file is not needed any more, unless the user wants it kept.
-    fn after_download(&self, part: &Path, kind: ObjectKind, taken: &Taken, url: &str) -> Result<()> {
+    fn after_download(&self, part: &Path, kind: ObjectKind, taken: &Taken, subject: &str) -> Result<()> {
         if self.options.keep_downloads && kind == ObjectKind::Raw && taken.format != Format::Raw {
             let incoming = self.store.adopt_part(part)?;
-            self.store.keep(ObjectKind::Blob, &taken.file[0], incoming, url)?;
+            self.store
+                .keep(ObjectKind::Blob, &taken.file[0], incoming, subject)?;
         }
         discard(part)
     }

@@ -13,6 +13,7 @@ use super::Fetcher;
 use super::error::{FetchError, Result};
 use super::http::{Failure, FailureKind, Head, Resume, Told, failure_error};
 use super::store::{read_json, remove_if_there, write_json};
+use crate::values::shown_url;
 
 /// What is known about a partial file, kept beside it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +77,7 @@ impl Part {
         let side = &self.sidecar;
         let validator = side.etag.as_ref().or(side.last_modified.as_ref());
         let if_range = match validator {
-            Some(validator) if side.url == url.as_str() => Some(validator.clone()),
+            Some(validator) if side.url == shown_url(url.as_str()) => Some(validator.clone()),
             // Elsewhere the validators mean nothing, but a digest to be met at the end makes up for them.
             _ if pinned && side.length.is_some() => None,
             _ => return None,
@@ -91,8 +92,10 @@ impl Part {
     fn continued_by(&self, head: &Head, url: &Url) -> bool {
         let side = &self.sidecar;
         let same_length = side.length.is_none() || head.total.is_none() || side.length == head.total;
-        let same_tag =
-            side.url != url.as_str() || side.etag.is_none() || head.etag.is_none() || side.etag == head.etag;
+        let same_tag = side.url != shown_url(url.as_str())
+            || side.etag.is_none()
+            || head.etag.is_none()
+            || side.etag == head.etag;
         head.start == self.len && same_length && same_tag
     }
 }
@@ -214,7 +217,7 @@ impl<'a> Download<'a> {
         if self.given > 0 {
             self.restart = true;
             return Err(FetchError::Download {
-                url: self.places[self.place].to_string(),
+                url: shown_url(self.places[self.place].as_str()),
                 detail: "the file changed on the server while it was being fetched, or cannot be continued"
                     .to_owned(),
             });
@@ -224,7 +227,7 @@ impl<'a> Download<'a> {
 
     fn adopt(&mut self, url: &Url, head: Head) -> Result<()> {
         self.part.sidecar = Sidecar {
-            url: url.to_string(),
+            url: shown_url(url.as_str()),
             etag: head.etag,
             last_modified: head.last_modified,
             length: head.total,
@@ -238,16 +241,22 @@ impl<'a> Download<'a> {
         self.failures += 1;
         let lasting = matches!(failure.kind, FailureKind::Lasting | FailureKind::BadRange);
         if !lasting && self.failures <= self.fetcher.options.patience.retries {
-            self.fetcher
-                .note(&format!("{} from `{url}`; trying again", failure.detail));
+            self.fetcher.note(&format!(
+                "{} from `{}`; trying again",
+                failure.detail,
+                shown_url(url.as_str())
+            ));
             return self.fetcher.pause(self.failures, failure.retry_after);
         }
         if self.place + 1 < self.places.len() {
             self.place += 1;
             self.failures = 0;
-            let next = &self.places[self.place];
-            self.fetcher
-                .note(&format!("{} from `{url}`; trying `{next}`", failure.detail));
+            self.fetcher.note(&format!(
+                "{} from `{}`; trying `{}`",
+                failure.detail,
+                shown_url(url.as_str()),
+                shown_url(self.places[self.place].as_str())
+            ));
             return Ok(());
         }
         Err(failure_error(url, failure))

@@ -14,6 +14,7 @@ use reqwest::{StatusCode, Url};
 
 use super::error::{FetchError, Result};
 use super::{Fetcher, Patience};
+use crate::values::shown_url;
 
 const REDIRECTS: usize = 10;
 /// Bytes handed over at a time, and how many such pieces wait at most: 1 MiB in all.
@@ -136,10 +137,14 @@ fn redirect_problem(previous: &[Url], next: &Url) -> Option<String> {
     }
     match (previous.last().map(Url::scheme), next.scheme()) {
         (Some("https"), "http") => Some(format!(
-            "redirected from https to `{next}`, which is not encrypted"
+            "redirected from https to `{}`, which is not encrypted",
+            shown_url(next.as_str())
         )),
         (_, "http" | "https") => None,
-        (_, _) => Some(format!("redirected to `{next}`, which is neither http nor https")),
+        (_, _) => Some(format!(
+            "redirected to `{}`, which is neither http nor https",
+            shown_url(next.as_str())
+        )),
     }
 }
 
@@ -168,7 +173,7 @@ fn request(
             request = request.header(IF_RANGE, validator);
         }
     }
-    let response = request.send().map_err(|e| failure_of(&e))?;
+    let response = request.send().map_err(|e| failure_of(&e.without_url()))?;
     let headers = response.headers();
     let text = |name: HeaderName| text_of(headers, name);
     let mut head = Head {
@@ -347,7 +352,7 @@ impl Fetcher {
     /// A small text file, such as a list of checksums.
     pub(super) fn fetch_text(&self, url: &str) -> Result<String> {
         if self.options.offline {
-            return Err(FetchError::Offline { url: url.to_owned() });
+            return Err(FetchError::Offline { url: shown_url(url) });
         }
         let mut last = None;
         for place in self.places(url, &[])? {
@@ -366,7 +371,7 @@ impl Fetcher {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| FetchError::Offline { url: url.to_owned() }))
+        Err(last.unwrap_or_else(|| FetchError::Offline { url: shown_url(url) }))
     }
 
     fn text_once(&self, url: &Url) -> Result<std::result::Result<String, Failure>> {
@@ -389,7 +394,7 @@ impl Fetcher {
 /// An http or https URL.
 pub(super) fn web_url(text: &str) -> Result<Url> {
     let bad = |detail: String| FetchError::BadUrl {
-        url: text.to_owned(),
+        url: shown_url(text),
         detail,
     };
     let url = Url::parse(text).map_err(|e| bad(e.to_string()))?;
@@ -404,11 +409,11 @@ pub(super) fn failure_error(url: &Url, failure: Failure) -> FetchError {
     match failure.kind {
         FailureKind::Unreachable => FetchError::Unreachable {
             host: url.host_str().unwrap_or_default().to_owned(),
-            url: url.to_string(),
+            url: shown_url(url.as_str()),
             detail: failure.detail,
         },
         _ => FetchError::Download {
-            url: url.to_string(),
+            url: shown_url(url.as_str()),
             detail: failure.detail,
         },
     }

@@ -20,7 +20,7 @@ pub use secrets::{Resolver, SecretFile};
 use crate::plan::Origin;
 use crate::report::Reporter;
 use crate::spec::{
-    ClusterSpec, EditSpec, Inputs, NodeSpec, Payload, Resolved, Settings, SpecError, Tree, TreeEntry,
+    At, ClusterSpec, EditSpec, Inputs, NodeSpec, Payload, Resolved, Settings, SpecError, Tree, TreeEntry,
     TreeKind, Wish, image_archive, key_file, parse_cluster, parse_edits, parse_owners, resolve_node,
 };
 
@@ -148,13 +148,7 @@ pub fn read_inputs(
                 inputs.overlays.insert(name.value.clone(), tree);
             }
         }
-        for name in &settings.addons {
-            if !inputs.addons.contains_key(&name.value) {
-                inputs
-                    .addons
-                    .insert(name.value.clone(), overlays::read_addon(folder, name)?);
-            }
-        }
+        add_addons(folder, settings, &mut inputs)?;
         for key in settings.users.values().flat_map(|u| &u.ssh_keys) {
             if let Some(path) = key_file(key)
                 && !inputs.keys.contains_key(&path)
@@ -176,6 +170,51 @@ pub fn read_inputs(
     }
     inputs.files.extend(hash::contents(&archives, reading)?);
     Ok(inputs)
+}
+
+/// Reads the manifests of the add-ons of all nodes.
+///
+/// # Errors
+/// As [`read_inputs`].
+pub fn read_addons(cluster: &ClusterSpec, inputs: &mut Inputs) -> Result<(), InputError> {
+    let all: Vec<Settings> = inputs.nodes.values().map(|node| node.settings.clone()).collect();
+    let folder = dir_of(Path::new(&cluster.file));
+    all.iter()
+        .try_for_each(|settings| add_addons(folder, settings, inputs))
+}
+
+/// Reads an overlay that no node has.
+///
+/// # Errors
+/// As [`read_inputs`].
+pub fn read_overlay(
+    cluster: &ClusterSpec,
+    name: &str,
+    inputs: &mut Inputs,
+    reading: Reading<'_>,
+) -> Result<(), InputError> {
+    let folder = dir_of(Path::new(&cluster.file));
+    let asked = At {
+        value: name.to_owned(),
+        origin: Origin {
+            file: cluster.file.clone(),
+            line: 0,
+        },
+    };
+    let tree = overlays::read(folder, &asked, reading)?;
+    inputs.overlays.insert(name.to_owned(), tree);
+    Ok(())
+}
+
+fn add_addons(folder: &Path, settings: &Settings, inputs: &mut Inputs) -> Result<(), InputError> {
+    for name in &settings.addons {
+        if !inputs.addons.contains_key(&name.value) {
+            inputs
+                .addons
+                .insert(name.value.clone(), overlays::read_addon(folder, name)?);
+        }
+    }
+    Ok(())
 }
 
 /// Reads a stand-alone file of edits and everything that it names.

@@ -1,64 +1,18 @@
-//! What is wrong or unwise in a cluster, decided from its files alone: addresses, names, boards, roles, trust.
+//! What is wrong or unwise in a cluster, decided from its files alone: addresses, names, boards, roles, trust,
+//! add-ons, and versions by the gates.
 //!
 //! This room knows the settings of all nodes. It must not know files, images or the network. A finding has the number
 //! of the pitfall, feature or gate that it is about, a sentence, its place, and a remedy.
 
+mod addons;
 mod addresses;
+mod firewall;
 mod names;
 mod nodes;
 
-use std::fmt;
-
-use serde::Serialize;
-
-use crate::plan::Origin;
-use crate::planner::View;
-use crate::spec::ClusterSpec;
-
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// It will not work.
-    Error,
-    /// It works, until it does not.
-    Warning,
-}
-
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-        })
-    }
-}
-
-/// One thing that was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// Number of the pitfall, feature or gate, such as `P16`.
-    pub id: &'static str,
-    /// How bad it is.
-    pub severity: Severity,
-    /// Where it is.
-    pub origin: Origin,
-    /// What is wrong.
-    pub message: String,
-    /// What would be right.
-    pub remedy: String,
-}
-
-impl fmt::Display for Finding {
-    /// `cluster.yaml:3: warning P13: … (remedy: …)`
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {} {}: {} (remedy: {})",
-            self.origin, self.severity, self.id, self.message, self.remedy
-        )
-    }
-}
+use crate::plan::{Finding, Origin, Severity};
+use crate::planner::{Gate, View};
+use crate::spec::{ClusterSpec, Inputs};
 
 /// Collects findings.
 struct Found(Vec<Finding>);
@@ -103,11 +57,14 @@ impl Found {
 }
 
 /// All findings, errors first, then by place. What a node's settings `accept` is left out where it is about that node;
-/// what all nodes accept is left out altogether. `against` says what is known against a base of the catalog.
+/// what all nodes accept is left out altogether. `inputs` has the settings of all nodes and the texts of their add-ons,
+/// `gates` what is known of each node's versions, and `against` says what is known against a base of the catalog.
 #[must_use]
 pub fn lint(
     cluster: &ClusterSpec,
+    inputs: &Inputs,
     views: &[View<'_>],
+    gates: &[Gate],
     against: &dyn Fn(&str) -> Option<String>,
 ) -> Vec<Finding> {
     let mut found = Found(Vec::new());
@@ -115,6 +72,9 @@ pub fn lint(
     addresses::check(cluster, views, &mut found);
     nodes::check(cluster, views, &mut found);
     nodes::bases(views, against, &mut found);
+    firewall::check(cluster, views, &mut found);
+    addons::check(cluster, inputs, views, gates, &mut found);
+    found.0.extend(gates.iter().flat_map(Gate::check));
     let accepted = |finding: &Finding| {
         let accepts = |view: &View<'_>| view.resolved.settings.accept.iter().any(|id| id == finding.id);
         let mut about = views

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::board::Cpu;
+use crate::flavour::{Taint, label_problem};
 use crate::plan::BasePlace;
 use crate::planner::View;
 use crate::spec::{Architecture, ClusterSpec, Distribution, Role, SwapSettings};
 
 use super::{Found, Severity, file};
 
-/// Memory in MiB that kubeadm's preflight wants of a control plane, and that a loaded k3s server was measured to take
-/// (G6).
+/// Memory in MiB that a control plane of any kind takes.
 const CONTROL_PLANE_MIB: u32 = 1700;
 
 pub(super) fn check(cluster: &ClusterSpec, views: &[View<'_>], found: &mut Found) {
@@ -66,20 +66,13 @@ fn board(cluster: &ClusterSpec, view: &View<'_>, found: &mut Found) {
                 "choose another base and `arch`, or another board",
             );
         }
-        if model.cpu == Cpu::Armv6 && view.role().in_cluster() {
-            found.error(
-                "G1",
-                &board.origin,
-                format!(
-                    "Kubernetes does not run on the ARMv6 processor of a {}",
-                    model.title
-                ),
-                "use a board with ARMv7 or ARMv8",
-            );
-        }
     }
-    let trimmed = cluster.kubernetes.as_ref().is_some_and(|k| !k.disable.is_empty());
-    if view.role() == Role::Server && board.memory() < CONTROL_PLANE_MIB && !trimmed {
+    // Of k3s and kubeadm the gate G6 knows better.
+    let gated = cluster
+        .kubernetes
+        .as_ref()
+        .is_some_and(|k| k.distribution.value != Distribution::None);
+    if view.role() == Role::Server && board.memory() < CONTROL_PLANE_MIB && !gated {
         found.warning(
             "P42",
             &board.origin,
@@ -88,7 +81,7 @@ fn board(cluster: &ClusterSpec, view: &View<'_>, found: &mut Found) {
                 view.spec.name,
                 board.memory()
             ),
-            "use a board with 2 GiB, or leave parts out: `kubernetes: {disable: [traefik, servicelb, metrics-server]}` and `swap: {zram: …}`",
+            "use a board with 2 GiB, or give it `swap: {zram: …}`",
         );
     }
     for port in &view.ports {
@@ -179,47 +172,21 @@ fn wishes(view: &View<'_>, found: &mut Found) {
         );
     }
     for (key, value) in &settings.labels {
-        let (prefix, name) = key.split_once('/').map_or(("", key.as_str()), |(p, n)| (p, n));
-        let word = |text: &str| {
-            text.len() <= 63
-                && text
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-                && text.bytes().next().is_none_or(|b| b.is_ascii_alphanumeric())
-                && text.bytes().next_back().is_none_or(|b| b.is_ascii_alphanumeric())
-        };
-        if name.is_empty() || !word(name) || !word(&value.value) {
+        if let Some(wanted) = label_problem(key, &value.value) {
             found.error(
                 "F120",
                 &value.origin,
-                format!("`{key}: {}` is no label of Kubernetes", value.value),
-                "name and value are up to 63 letters, digits, `-`, `_` and `.`",
-            );
-        }
-        // The API refuses these from a kubelet (NodeRestriction).
-        let own = ["node.kubernetes.io", "kubelet.kubernetes.io"];
-        let reserved =
-            prefix == "kubernetes.io" || prefix.ends_with(".kubernetes.io") || prefix.ends_with(".k8s.io");
-        if reserved
-            && !own
-                .iter()
-                .any(|p| prefix == *p || prefix.ends_with(&format!(".{p}")))
-        {
-            found.error(
-                "F120",
-                &value.origin,
-                format!("a node may not give itself the label `{key}`, so it would not register"),
-                "use a prefix of your own, or one of node.kubernetes.io",
+                format!("`{key}={}` is not {wanted}", value.value),
+                "change or remove it: the kubelet would not register with it",
             );
         }
     }
     for taint in &settings.taints {
-        let effect = taint.value.rsplit_once(':').map(|(_, effect)| effect);
-        if !effect.is_some_and(|e| ["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&e)) {
+        if let Err(error) = taint.value.parse::<Taint>() {
             found.error(
                 "F121",
                 &taint.origin,
-                format!("`{}` is no taint", taint.value),
+                error.to_string(),
                 "write `key=value:NoSchedule`, `…:PreferNoSchedule` or `…:NoExecute`",
             );
         }
@@ -274,14 +241,14 @@ fn trust(view: &View<'_>, found: &mut Found) {
         return;
     };
     let pinned = base.sha256.is_some() || base.sha512.is_some() || base.raw_sha256.is_some();
-    if let BasePlace::Url(url) = &base.place
-        && !pinned
-        && base.checksum_url.is_none()
-    {
+    if matches!(base.place, BasePlace::Url(_)) && !pinned && base.checksum_url.is_none() {
         found.warning(
             "P31",
             &base.origin,
-            format!("the base {url} has no digest, so it may be another tomorrow"),
+            format!(
+                "the base {} has no digest, so it may be another tomorrow",
+                base.place
+            ),
             "give `sha256`, or `checksum_url`, or keep `ceil.lock` with the cluster file",
         );
     }

@@ -132,7 +132,7 @@ pub struct Entry {
     pub version: Option<String>,
     /// The architecture, where it is known.
     pub arch: Option<Arch>,
-    /// Where it was fetched from.
+    /// Where it was fetched from, without passwords: see [`crate::values::shown_url`].
     pub url: String,
     /// Length of the download in bytes, where it is known.
     pub size: Option<u64>,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 
 use super::{Entry, Key, Kind, Lock, LockError, Raw, SignatureState};
-use crate::values::{Arch, ChecksumState, Digest, DigestKind};
+use crate::values::{Arch, ChecksumState, Digest, DigestKind, shown_url};
 
 /// The form that this program reads and writes.
 const VERSION: u32 = 1;
@@ -107,7 +107,7 @@ pub fn parse(text: &str, file: &str) -> Result<Lock, LockError> {
 
 fn whole(kind: Kind, raw: RawEntry) -> Result<Entry, String> {
     let key = match (kind, &raw.version, raw.arch) {
-        (Kind::Base, ..) => Key::base(&raw.name),
+        (Kind::Base, ..) => Key::base(&shown_url(&raw.name)),
         (Kind::Artifact, Some(version), Some(arch)) => Key::artifact(&raw.name, version, arch),
         (Kind::Artifact, ..) => return Err(format!("`{}` needs `version` and `arch`", raw.name)),
     };
@@ -130,14 +130,15 @@ fn whole(kind: Kind, raw: RawEntry) -> Result<Entry, String> {
         return Err(format!("{key} needs `sha256`"));
     }
     if !raw.url.starts_with("https://") && !raw.url.starts_with("http://") {
-        return Err(format!("`{}` is not an http or https URL", raw.url));
+        return Err(format!("`{}` is not an http or https URL", shown_url(&raw.url)));
     }
     Ok(Entry {
         kind,
-        name: raw.name,
+        name: shown_url(&raw.name),
         version: raw.version,
         arch: raw.arch,
-        url: raw.url,
+        // A lock written by hand may hold more than it should.
+        url: shown_url(&raw.url),
         size: raw.size,
         sha256: raw.sha256,
         raw: image,

@@ -1,4 +1,4 @@
-use crate::values::{ByteSize, Digest, DigestKind, Hasher, Timestamp};
+use crate::values::{ByteSize, Digest, DigestKind, Hasher, Timestamp, shown_url};
 
 use super::{
     Address, Attributes, BasePlace, BaseRef, Edit, GrowRule, Op, Program, Swap, UnitState, Wishes, Xattr,
@@ -211,7 +211,8 @@ impl Canon {
             }
             BasePlace::Url(url) => {
                 self.text("url");
-                self.text(url);
+                // A new password is not another image.
+                self.text(&shown_url(url));
             }
             BasePlace::Path(_) => self.text("path"),
         }

@@ -4,12 +4,14 @@
 
 mod digest;
 mod edit;
+mod finding;
 mod node;
 mod print;
 mod wishes;
 
 pub use digest::{DigestParts, plan_digest};
 pub use edit::{Attributes, Content, Edit, FileStamp, GrowRule, Op, Origin, Xattr};
+pub use finding::{Finding, Severity};
 pub use node::{
     Address, BasePlace, BaseRef, ClusterPlan, Identity, NodePlan, OutputFormat, OutputFormatError, Program,
     StaticAddress,

@@ -3,11 +3,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::values::{Arch, ByteSize, Digest, Hostname, Timestamp};
+use crate::values::{Arch, ByteSize, Digest, Hostname, Timestamp, shown_url};
 
 use super::{Edit, Origin, Wishes};
 
-/// Where a base image comes from.
+/// Where a base image comes from. Shown without the secrets that an address may hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BasePlace {
     /// A name of the catalog.
@@ -21,7 +21,8 @@ pub enum BasePlace {
 impl fmt::Display for BasePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Name(text) | Self::Url(text) => f.write_str(text),
+            Self::Name(text) => f.write_str(text),
+            Self::Url(url) => f.write_str(&shown_url(url)),
             Self::Path(path) => write!(f, "{}", path.display()),
         }
     }

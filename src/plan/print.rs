@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::values::ByteSize;
+use crate::values::{ByteSize, shown_url};
 
 use super::{Address, Attributes, BasePlace, Content, Edit, GrowRule, NodePlan, Op, Program, Xattr};
 
@@ -160,7 +160,7 @@ fn program_json(program: &Program) -> Value {
         "name": program.name,
         "version": program.version,
         "arch": program.arch,
-        "url": program.url,
+        "url": shown_url(&program.url),
         "sha256": program.sha256,
         "size": program.size,
         "to": program.to,
@@ -175,7 +175,7 @@ impl NodePlan {
     pub fn to_json(&self, edits: &[Edit], notes: &[String]) -> Value {
         let (kind, place) = match &self.base.place {
             BasePlace::Name(name) => ("name", name.clone()),
-            BasePlace::Url(url) => ("url", url.clone()),
+            BasePlace::Url(url) => ("url", shown_url(url)),
             BasePlace::Path(path) => ("path", path.display().to_string()),
         };
         let address = match &self.identity.address {

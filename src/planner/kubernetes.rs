@@ -8,7 +8,7 @@ use crate::flavour::{
 use crate::plan::{Attributes, Content, Edit, Op, Origin};
 use crate::secrets::{Kind, Secret};
 use crate::spec::{At, ClusterSpec, Distribution, Inputs, KubernetesSpec, Role, SwapSettings};
-use crate::values::{ImagePath, Mode, Owner};
+use crate::values::{ImagePath, ImagePathError, Mode, Owner};
 
 use super::secrets::own_name;
 use super::variables::{API_PORT, endpoint};
@@ -165,7 +165,7 @@ fn shared(
     )))
 }
 
-fn node(view: &View<'_>, peers: &[&View<'_>]) -> Result<Node, PlanError> {
+pub(super) fn node(view: &View<'_>, peers: &[&View<'_>]) -> Result<Node, PlanError> {
     let settings = &view.resolved.settings;
     let role = match view.role() {
         Role::Server if view.is_first_server(peers) => flavour::Role::FirstServer,
@@ -258,7 +258,7 @@ pub(super) fn files(
         .map_err(|e| wrong(&view.spec.origin, e.to_string()))
 }
 
-fn options(cluster: &ClusterSpec, view: &View<'_>) -> Result<kubeadm::Options, PlanError> {
+pub(super) fn options(cluster: &ClusterSpec, view: &View<'_>) -> Result<kubeadm::Options, PlanError> {
     let ttl = cluster.kubernetes.as_ref().and_then(|k| k.token_ttl.as_ref());
     let token_ttl: TokenTtl = match ttl {
         Some(text) if text.value == "0" || text.value == "0s" => TokenTtl::Never,
@@ -307,22 +307,14 @@ pub(super) fn addons(
     };
     let mut edits: Vec<Edit> = Vec::new();
     for name in &view.resolved.settings.addons {
-        let text = inputs.addons.get(&name.value).ok_or_else(|| PlanError::NotRead {
-            origin: name.origin.clone(),
-            what: format!("add-on {}", name.value),
-        })?;
-        let content = names
-            .render(&text.file, &text.text)
-            .map_err(|source| PlanError::Template {
-                origin: name.origin.clone(),
-                source,
-            })?;
+        let text = inputs
+            .addons
+            .get(&name.value)
+            .ok_or_else(|| PlanError::not_read(&name.origin, format!("add-on {}", name.value)))?;
+        let content = names.render(&text.file, &text.text, &name.origin)?;
         let at: ImagePath = format!("root:{folder}/ceil-{}.yaml", name.value)
             .parse()
-            .map_err(|e: crate::values::ImagePathError| PlanError::BadPath {
-                origin: name.origin.clone(),
-                why: e.to_string(),
-            })?;
+            .map_err(|e: ImagePathError| PlanError::bad_path(&name.origin, e))?;
         if edits
             .iter()
             .any(|e| matches!(&e.op, Op::Put { at: made, .. } if *made == at))

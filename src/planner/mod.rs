@@ -4,16 +4,20 @@
 //! read files, open images or use the network.
 
 mod conflicts;
+mod gates;
 mod kubernetes;
 mod overlays;
 mod programs;
 mod secrets;
 mod variables;
 mod view;
+mod wireguard;
 mod wishes;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -26,10 +30,12 @@ use crate::spec::{ClusterSpec, EditSpec, Inputs, NodeSpec, OwnerRules, Payload, 
 use crate::template::{self, TemplateError};
 use crate::values::{ImagePath, Mode, Owner, Timestamp, VolumeName};
 
+pub use gates::{Gate, Release, of as gates};
 pub use kubernetes::{MANIFESTS, kubeconfigs, version as kubernetes_version};
 pub use programs::{ProgramWish, wanted as wanted_programs};
 pub use secrets::needed as needed_secrets;
 pub use view::{Port, View, all as views};
+pub use wireguard::{CLIENT_OVERLAY, client_files as wireguard_clients};
 
 /// The origin of edits that Kubernetes makes.
 pub const KUBERNETES: &str = "<kubernetes>";
@@ -103,6 +109,36 @@ pub enum PlanError {
     },
 }
 
+impl PlanError {
+    fn not_read(origin: &Origin, what: impl fmt::Display) -> Self {
+        Self::NotRead {
+            origin: origin.clone(),
+            what: what.to_string(),
+        }
+    }
+
+    fn template(origin: &Origin, source: TemplateError) -> Self {
+        Self::Template {
+            origin: origin.clone(),
+            source,
+        }
+    }
+
+    fn bad_path(origin: &Origin, why: impl fmt::Display) -> Self {
+        Self::BadPath {
+            origin: origin.clone(),
+            why: why.to_string(),
+        }
+    }
+
+    fn unsupported(origin: &Origin, why: impl fmt::Display) -> Self {
+        Self::Unsupported {
+            origin: origin.clone(),
+            why: why.to_string(),
+        }
+    }
+}
+
 /// The build epoch: that of the environment (`SOURCE_DATE_EPOCH`), else the cluster file's, else
 /// [`ClusterSpec::EPOCH`].
 #[must_use]
@@ -140,10 +176,7 @@ pub fn plan_node(
     let view = views
         .iter()
         .find(|v| v.spec.name == node.name)
-        .ok_or_else(|| PlanError::NotRead {
-            origin: node.origin.clone(),
-            what: format!("settings of node {}", node.name),
-        })?;
+        .ok_or_else(|| PlanError::not_read(&node.origin, format!("settings of node {}", node.name)))?;
     let resolved = view.resolved;
     let base = base
         .or(resolved.base.as_ref())
@@ -154,11 +187,8 @@ pub fn plan_node(
         })?
         .clone();
     let mut variables = variables::of(cluster, &views, view, epoch);
-    variables["wireguard"] = secrets::tunnel(cluster, inputs, &views)?;
-    let names = Names {
-        variables,
-        secrets: secrets::of_node(cluster, inputs, view),
-    };
+    variables["wireguard"] = wireguard::tunnel(cluster, inputs, &views)?;
+    let names = Names::new(variables, secrets::of_node(cluster, inputs, view));
     let own = plan_with(&resolved.edits, inputs, &names)?;
     let kubernetes = kubernetes::files(cluster, inputs, &views, view)?;
     let mut edits = overlays::edits(&resolved.settings, inputs, &names, &own)?;
@@ -168,10 +198,9 @@ pub fn plan_node(
             file: KUBERNETES.to_owned(),
             line: 0,
         };
-        let made = files.edits(&origin).map_err(|e| PlanError::BadPath {
-            origin,
-            why: e.to_string(),
-        })?;
+        let made = files
+            .edits(&origin)
+            .map_err(|e| PlanError::bad_path(&origin, e))?;
         // What the node puts itself is left to it.
         edits.extend(made.into_iter().filter(|edit| !overlays::made_by(&own, &edit.op)));
         wishes::add_kernel(&mut wishes, &files);
@@ -226,18 +255,25 @@ pub fn plan_node(
 /// What templates may use.
 pub(crate) struct Names {
     variables: Value,
-    secrets: BTreeMap<String, Secret>,
+    secrets: template::Secrets,
 }
 
 impl Names {
-    /// Renders a template; a text that used a secret is a secret.
-    fn render(&self, file: &str, text: &str) -> Result<Content, TemplateError> {
-        let secrets = self
-            .secrets
-            .iter()
-            .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
+    fn new(variables: Value, secrets: BTreeMap<String, Secret>) -> Self {
+        let secrets = secrets
+            .into_iter()
+            .map(|(name, value)| (name, value.reveal().to_owned().into()))
             .collect();
-        let rendered = template::render_with(file, text, &self.variables, &secrets)?;
+        Self {
+            variables,
+            secrets: Arc::new(secrets),
+        }
+    }
+
+    /// Renders a template; a text that used a secret is a secret.
+    fn render(&self, file: &str, text: &str, origin: &Origin) -> Result<Content, PlanError> {
+        let rendered = template::render_with(file, text, &self.variables, &self.secrets)
+            .map_err(|source| PlanError::template(origin, source))?;
         Ok(if rendered.secret {
             Content::secret(rendered.text.as_bytes())
         } else {
@@ -251,14 +287,7 @@ impl Names {
 /// # Errors
 /// [`PlanError`].
 pub fn plan_edits(specs: &[EditSpec], inputs: &Inputs, variables: &Value) -> Result<Vec<Edit>, PlanError> {
-    plan_with(
-        specs,
-        inputs,
-        &Names {
-            variables: variables.clone(),
-            secrets: BTreeMap::new(),
-        },
-    )
+    plan_with(specs, inputs, &Names::new(variables.clone(), BTreeMap::new()))
 }
 
 fn plan_with(specs: &[EditSpec], inputs: &Inputs, names: &Names) -> Result<Vec<Edit>, PlanError> {
@@ -295,10 +324,8 @@ pub fn resolve(
             ],
         });
     };
-    let mut resolved = base_os::identity_edits(plan, facts).map_err(|why| PlanError::Unsupported {
-        origin: plan.origin.clone(),
-        why,
-    })?;
+    let mut resolved =
+        base_os::identity_edits(plan, facts).map_err(|why| PlanError::unsupported(&plan.origin, why))?;
     resolved.edits.extend(edits);
     Ok(resolved)
 }
@@ -338,13 +365,6 @@ fn expand(spec: &EditSpec, inputs: &Inputs, names: &Names, edits: &mut Vec<Edit>
     Ok(())
 }
 
-fn not_read(path: &Path, origin: &Origin) -> PlanError {
-    PlanError::NotRead {
-        origin: origin.clone(),
-        what: path.display().to_string(),
-    }
-}
-
 fn content(payload: &Payload, inputs: &Inputs, names: &Names, origin: &Origin) -> Result<Content, PlanError> {
     match payload {
         Payload::Inline(content) => Ok(content.clone()),
@@ -352,15 +372,13 @@ fn content(payload: &Payload, inputs: &Inputs, names: &Names, origin: &Origin) -
             .files
             .get(path)
             .cloned()
-            .ok_or_else(|| not_read(path, origin)),
+            .ok_or_else(|| PlanError::not_read(origin, path.display())),
         Payload::Template(path) => {
-            let text = inputs.templates.get(path).ok_or_else(|| not_read(path, origin))?;
-            names
-                .render(&path.display().to_string(), text)
-                .map_err(|source| PlanError::Template {
-                    origin: origin.clone(),
-                    source,
-                })
+            let text = inputs
+                .templates
+                .get(path)
+                .ok_or_else(|| PlanError::not_read(origin, path.display()))?;
+            names.render(&path.display().to_string(), text, origin)
         }
     }
 }
@@ -377,14 +395,14 @@ fn expand_tree(
     origin: &Origin,
     edits: &mut Vec<Edit>,
 ) -> Result<(), PlanError> {
-    let tree = inputs.trees.get(from).ok_or_else(|| not_read(from, origin))?;
+    let tree = inputs
+        .trees
+        .get(from)
+        .ok_or_else(|| PlanError::not_read(origin, from.display()))?;
     // FAT has neither modes nor owners nor symlinks.
     let fat = at.volume == Some(VolumeName::Boot);
     for entry in &tree.entries {
-        let bad = |why: String| PlanError::BadPath {
-            origin: origin.clone(),
-            why,
-        };
+        let bad = |why: String| PlanError::bad_path(origin, why);
         let place: ImagePath = at
             .join(&entry.path)
             .to_string()

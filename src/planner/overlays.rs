@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::plan::{Attributes, Content, Edit, Op, Origin};
 use crate::spec::{At, Inputs, OwnerRules, Settings, TreeEntry, TreeKind};
-use crate::values::{ImagePath, Mode, Owner, VolumeName};
+use crate::values::{ImagePath, ImagePathError, Mode, Owner, VolumeName};
 
 use super::{Names, PlanError};
 
@@ -26,19 +26,12 @@ pub(super) fn edits(
         let tree = inputs
             .overlays
             .get(&name.value)
-            .ok_or_else(|| PlanError::NotRead {
-                origin: name.origin.clone(),
-                what: format!("overlay {}", name.value),
-            })?;
+            .ok_or_else(|| PlanError::not_read(&name.origin, format!("overlay {}", name.value)))?;
         for entry in &tree.entries {
             let place = format!("root:/{}", entry.path);
-            let at: ImagePath =
-                place
-                    .parse()
-                    .map_err(|e: crate::values::ImagePathError| PlanError::BadPath {
-                        origin: name.origin.clone(),
-                        why: e.to_string(),
-                    })?;
+            let at: ImagePath = place
+                .parse()
+                .map_err(|e: ImagePathError| PlanError::bad_path(&name.origin, e))?;
             if own.iter().any(|edit| makes(&edit.op, &at)) {
                 continue;
             }
@@ -147,12 +140,7 @@ fn op(
         },
         TreeKind::File { content, executable } => put(content.clone(), *executable)?,
         TreeKind::Template { source, executable } => {
-            let content = names
-                .render(&source.file, &source.text)
-                .map_err(|source| PlanError::Template {
-                    origin: overlay.origin.clone(),
-                    source,
-                })?;
+            let content = names.render(&source.file, &source.text, &overlay.origin)?;
             if blank(&content) {
                 return Ok(None);
             }

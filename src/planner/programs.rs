@@ -103,20 +103,18 @@ pub(super) fn archives(
             Some((_, Flavour::K3s)) if view.role().in_cluster() => k3s::IMAGES_DIR,
             Some((_, Flavour::Kubeadm)) if view.role().in_cluster() => kubeadm::IMAGES_DIR,
             _ => {
-                return Err(PlanError::Unsupported {
-                    origin: image.origin.clone(),
-                    why: format!(
-                        "`{}` is an archive of container images, and node `{}` is no node of Kubernetes that would load it",
-                        image.value, view.spec.name
-                    ),
-                });
+                let why = format!(
+                    "`{}` is an archive of container images, and node `{}` is no node of Kubernetes that would load it",
+                    image.value, view.spec.name
+                );
+                return Err(PlanError::unsupported(&image.origin, why));
             }
         };
         let content = inputs
             .files
             .get(&path)
             .cloned()
-            .ok_or_else(|| super::not_read(&path, &image.origin))?;
+            .ok_or_else(|| PlanError::not_read(&image.origin, path.display()))?;
         let at = place(folder, &path, &image.origin)?;
         edits.push(Edit {
             op: Op::Put {
@@ -138,8 +136,5 @@ pub(super) fn archives(
 
 fn place(folder: &str, path: &Path, origin: &Origin) -> Result<ImagePath, PlanError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    ImagePath::on(VolumeName::Root, &format!("{folder}/{name}")).map_err(|e| PlanError::BadPath {
-        origin: origin.clone(),
-        why: e.to_string(),
-    })
+    ImagePath::on(VolumeName::Root, &format!("{folder}/{name}")).map_err(|e| PlanError::bad_path(origin, e))
 }

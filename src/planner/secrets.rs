@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-
-use crate::secrets::{Kind, Secret, WireGuardKey};
+use crate::secrets::{Kind, Secret};
 use crate::spec::{ClusterSpec, Inputs};
 
 use super::PlanError;
 use super::view::{self, View};
+use super::wireguard::{TUNNEL, client_key, clients, has_tunnel};
 
 /// Names and kinds of all secrets that the plans of these nodes need, sorted by name.
 ///
@@ -31,8 +30,8 @@ pub fn needed(cluster: &ClusterSpec, inputs: &Inputs) -> Result<BTreeMap<String,
                 needed.insert(psk_name(name, wifi), Kind::Given);
             }
         }
-        for client in clients(&view) {
-            needed.insert(format!("wireguard.{client}"), Kind::WireGuard);
+        for client in clients(&view)? {
+            needed.insert(client_key(&client), Kind::WireGuard);
         }
         if has_tunnel(&view) {
             needed.insert(TUNNEL.to_owned(), Kind::WireGuard);
@@ -45,58 +44,6 @@ pub fn needed(cluster: &ClusterSpec, inputs: &Inputs) -> Result<BTreeMap<String,
         }
     }
     Ok(needed)
-}
-
-/// Name of the router's key for its tunnel.
-const TUNNEL: &str = "wireguard.router";
-
-/// Whether the node ends the tunnels of VPN clients.
-fn has_tunnel(view: &View<'_>) -> bool {
-    view.resolved
-        .settings
-        .overlays
-        .iter()
-        .any(|o| o.value == "wireguard")
-}
-
-/// Names of VPN clients, as `services: {wireguard: {clients: [...]}}` has them.
-fn clients(view: &View<'_>) -> Vec<String> {
-    let service = view.resolved.settings.services.get("wireguard");
-    let list = service
-        .and_then(|s| s.value.get("clients"))
-        .and_then(|c| c.as_array());
-    list.into_iter()
-        .flatten()
-        .filter_map(|name| name.as_str().map(str::to_owned))
-        .collect()
-}
-
-/// What templates see as `wireguard`: public keys and addresses of both ends. Null where there is no tunnel.
-pub(super) fn tunnel(cluster: &ClusterSpec, inputs: &Inputs, views: &[View<'_>]) -> Result<Value, PlanError> {
-    let Some(router) = views.iter().find(|v| has_tunnel(v)) else {
-        return Ok(Value::Null);
-    };
-    let public = |name: &str| -> Result<String, PlanError> {
-        let secret = inputs.secrets.get(name).ok_or_else(|| PlanError::NotRead {
-            origin: router.spec.origin.clone(),
-            what: format!("secret {name}"),
-        })?;
-        let key = WireGuardKey::from_base64(name, secret).map_err(|e| PlanError::Unsupported {
-            origin: router.spec.origin.clone(),
-            why: e.to_string(),
-        })?;
-        Ok(key.public())
-    };
-    let vpn = cluster.network.vpn.as_ref().map(|n| n.value);
-    let mut out = Vec::new();
-    for (n, name) in (2..).zip(clients(router)) {
-        let address = vpn.and_then(|net| net.nth(n)).ok_or_else(|| PlanError::Unsupported {
-            origin: router.spec.origin.clone(),
-            why: format!("there is no address for the VPN client `{name}`; give `network: {{vpn: …}}` with room for all"),
-        })?;
-        out.push(json!({"name": name, "public": public(&format!("wireguard.{name}"))?, "address": address}));
-    }
-    Ok(json!({"server_public": public(TUNNEL)?, "clients": out}))
 }
 
 /// Name of a node's host key.

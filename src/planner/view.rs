@@ -128,10 +128,7 @@ fn one<'a>(cluster: &ClusterSpec, node: &'a NodeSpec, inputs: &'a Inputs) -> Res
     let resolved = inputs
         .nodes
         .get(node.name.as_str())
-        .ok_or_else(|| PlanError::NotRead {
-            origin: node.origin.clone(),
-            what: format!("settings of node {}", node.name),
-        })?;
+        .ok_or_else(|| PlanError::not_read(&node.origin, format!("settings of node {}", node.name)))?;
     let settings = &resolved.settings;
     let mut ports = Vec::new();
     for (name, port) in &settings.interfaces {

@@ -135,10 +135,7 @@ fn account(inputs: &Inputs, name: &str, user: &At<UserSettings>, legacy: bool) -
                 .keys
                 .get(&path)
                 .cloned()
-                .ok_or_else(|| PlanError::NotRead {
-                    origin: entry.origin.clone(),
-                    what: path.display().to_string(),
-                })?,
+                .ok_or_else(|| PlanError::not_read(&entry.origin, path.display()))?,
         };
         let lines = text.lines().map(str::trim);
         let found: Vec<String> = lines
@@ -159,10 +156,7 @@ fn account(inputs: &Inputs, name: &str, user: &At<UserSettings>, legacy: bool) -
             let value = inputs
                 .secrets
                 .get(&secret.value)
-                .ok_or_else(|| PlanError::NotRead {
-                    origin: secret.origin.clone(),
-                    what: format!("secret {}", secret.value),
-                })?;
+                .ok_or_else(|| PlanError::not_read(&secret.origin, format!("secret {}", secret.value)))?;
             if !legacy && KNOWN_PASSWORDS.contains(&value.reveal()) {
                 return Err(wrong(
                     &secret.origin,
@@ -196,10 +190,10 @@ fn ssh(inputs: &Inputs, view: &View<'_>) -> Result<Ssh, PlanError> {
     let mut host_key_files = None;
     if settings.host_key == Some(true) {
         let name = host_key(view);
-        let secret = inputs.secrets.get(&name).ok_or_else(|| PlanError::NotRead {
-            origin: view.spec.origin.clone(),
-            what: format!("secret {name}"),
-        })?;
+        let secret = inputs
+            .secrets
+            .get(&name)
+            .ok_or_else(|| PlanError::not_read(&view.spec.origin, format!("secret {name}")))?;
         let key =
             HostKey::from_openssh(&name, secret).map_err(|e| wrong(&view.spec.origin, e.to_string()))?;
         host_key_files = Some(HostKeyFiles {
@@ -254,10 +248,10 @@ fn interface(cluster: &ClusterSpec, inputs: &Inputs, port: &Port) -> Result<Inte
                 None
             } else {
                 let secret = psk_name(name, network);
-                let value = inputs.secrets.get(&secret).ok_or_else(|| PlanError::NotRead {
-                    origin: network.origin.clone(),
-                    what: format!("secret {secret}"),
-                })?;
+                let value = inputs
+                    .secrets
+                    .get(&secret)
+                    .ok_or_else(|| PlanError::not_read(&network.origin, format!("secret {secret}")))?;
                 let psk = wifi_psk(&secret, &network.ssid, value)
                     .map_err(|e| wrong(&network.origin, e.to_string()))?;
                 Some(psk.reveal().to_owned())

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::plan::{BasePlace, BaseRef, Op, Origin, OutputFormat};
-use crate::values::{ByteSize, Digest, DigestKind};
+use crate::values::{ByteSize, Digest, DigestKind, shown_url};
 
 use super::edits::{config_txt, dir_of, host_path, join_host, kernel_args, origin, read_edits};
 use super::merge::merge;
@@ -392,7 +392,7 @@ fn check_url(text: &str) -> Result<String, String> {
         }
         _ => Err(format!(
             "`{}` is not an address; it begins with `https://` or `http://`",
-            text.escape_debug()
+            shown_url(text).escape_debug()
         )),
     }
 }

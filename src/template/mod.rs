@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use minijinja::value::Object;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 /// A template that cannot be rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,8 +37,11 @@ pub struct TemplateError {
 /// # Errors
 /// [`TemplateError`] for bad syntax or an undefined name.
 pub fn render(name: &str, source: &str, variables: &Value) -> Result<String, TemplateError> {
-    render_with(name, source, variables, &BTreeMap::new()).map(|rendered| rendered.text)
+    render_with(name, source, variables, &Secrets::default()).map(|rendered| rendered.text)
 }
+
+/// Values of secrets by name, shared by all templates that may use them and wiped when the last one is done.
+pub type Secrets = Arc<BTreeMap<String, Zeroizing<String>>>;
 
 /// A rendered text, and whether a secret was looked up for it.
 pub struct Rendered {
@@ -61,7 +65,7 @@ pub fn render_with(
     name: &str,
     source: &str,
     variables: &Value,
-    secrets: &BTreeMap<String, String>,
+    secrets: &Secrets,
 ) -> Result<Rendered, TemplateError> {
     let mut env = Environment::new();
     env.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -71,7 +75,7 @@ pub fn render_with(
     env.set_debug(true);
     let used = Arc::new(AtomicBool::new(false));
     let bag = minijinja::Value::from_object(Bag {
-        secrets: secrets.clone(),
+        secrets: Arc::clone(secrets),
         used: Arc::clone(&used),
     });
     let names = minijinja::Value::from_serialize(variables);
@@ -102,7 +106,7 @@ pub fn render_with(
 
 /// Secrets that notice when one is looked up.
 struct Bag {
-    secrets: BTreeMap<String, String>,
+    secrets: Secrets,
     used: Arc<AtomicBool>,
 }
 
@@ -238,7 +242,10 @@ mod tests {
 
     #[test]
     fn p25_secrets_are_noticed_and_never_told() {
-        let secrets = BTreeMap::from([("token".to_owned(), "hush".to_owned())]);
+        let secrets = Secrets::new(BTreeMap::from([(
+            "token".to_owned(),
+            Zeroizing::new("hush".to_owned()),
+        )]));
         let with = |text: &str| render_with("t", text, &variables(), &secrets);
         let used = with("{{ secret.token }}").expect("used");
         assert_eq!((used.text.as_str(), used.secret), ("hush", true));

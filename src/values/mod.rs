@@ -2,6 +2,7 @@
 //!
 //! This room knows text forms and ranges. It must not know files, images or the network.
 
+mod address;
 mod arch;
 mod byte_size;
 mod calendar;
@@ -14,6 +15,7 @@ mod net;
 mod owner;
 mod text_form;
 
+pub use address::shown_url;
 pub use arch::{Arch, ArchError, ELF_HEAD, WrongMachine, check_machine, elf_machine};
 pub use byte_size::{ByteSize, ByteSizeError};
 pub use calendar::civil;

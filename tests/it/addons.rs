@@ -91,11 +91,12 @@ fn render(file: &str, text: &str, addon: &Addon, variables: &Value) -> Result<St
     if !file.ends_with(".j2") {
         return Ok(text.to_owned());
     }
-    let secrets: BTreeMap<String, String> = addon
+    let secrets: BTreeMap<String, _> = addon
         .secrets
         .iter()
-        .map(|name| (name.replace(['-', '.'], "_"), SECRET.to_owned()))
+        .map(|name| (name.replace(['-', '.'], "_"), SECRET.to_owned().into()))
         .collect();
+    let secrets = template::Secrets::new(secrets);
     template::render_with(file, text, variables, &secrets)
         .map(|rendered| {
             assert_eq!(

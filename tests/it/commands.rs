@@ -9,11 +9,12 @@ use serde_json::Value;
 use crate::support::cli::{Ran, Test};
 use crate::support::{judge, tiny, tools};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "build",
     "plan",
     "fetch",
     "images",
+    "artifacts",
     "inspect",
     "ls",
     "cat",

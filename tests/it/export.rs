@@ -214,3 +214,130 @@ fn f158_routes_to_the_lan() {
         .stderr_has("no node is a router")
         .run();
 }
+
+const VPN: &str = "
+cluster: {name: ceil, domain: ceil.home.arpa}
+network: {lan: 10.11.0.0/25, gateway: 10.11.0.1, dns: [10.11.0.1], vpn: 10.8.0.0/24}
+nodes:
+  - {name: router, profile: p, base: demo, role: router, address: 10.11.0.1/25, overlays: [wireguard],
+     services: {wireguard: {endpoint: vpn.example.org, clients: [laptop, phone]}}}
+";
+
+/// F151: one file a client, for its eyes alone, that wg-quick takes and whose keys belong to those of the router.
+#[test]
+fn f151_p41_files_of_vpn_clients() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let vpn = |file: &str| Test::new().cluster(file).profile("p", "description: p\n");
+    let ran = vpn(VPN).args(["-q", "build", "router"]).run();
+    let text = String::from_utf8(ran.read("out/laptop.conf")).unwrap();
+    // P41: the name server is the router, by its address in the cluster's network.
+    for line in [
+        "DNS = 10.11.0.1, ceil.home.arpa",
+        "Address = 10.8.0.2/32",
+        "Endpoint = vpn.example.org:51820",
+        "AllowedIPs = 10.11.0.0/25, 10.8.0.0/24",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+    let mode = |path: &str| ran.path(path).metadata().unwrap().permissions().mode() & 0o777;
+    for file in ["out/laptop.conf", "out/phone.conf", "secrets.yaml"] {
+        assert_eq!(mode(file), 0o600, "{file}");
+    }
+    let private = text
+        .lines()
+        .find_map(|l| l.strip_prefix("PrivateKey = "))
+        .unwrap()
+        .to_owned();
+    for file in ran.names("out").iter().filter(|n| n.ends_with(".json")) {
+        let manifest = String::from_utf8(ran.read(&format!("out/{file}"))).unwrap();
+        assert!(!manifest.contains(&private));
+    }
+    let ran = ran.again().args(["-q", "plan", "router", "--json"]).run();
+    assert!(!ran.stdout.contains(&private));
+    // The same again, on standard output and in files, and no other client's key.
+    let ran = ran
+        .again()
+        .args(["export", "wireguard", "laptop"])
+        .stdout(&text)
+        .run();
+    let ran = ran
+        .again()
+        .args(["export", "wireguard", "--out", "clients"])
+        .stdout("clients/laptop.conf\nclients/phone.conf\n")
+        .run();
+    assert_eq!(ran.read("clients/laptop.conf"), text.as_bytes());
+    let other = String::from_utf8(ran.read("clients/phone.conf")).unwrap();
+    assert!(
+        other.contains("Address = 10.8.0.3/32") && !other.contains(&private),
+        "{other}"
+    );
+    let ran = ran
+        .again()
+        .args(["export", "wireguard", "labtop"])
+        .status(1)
+        .stderr_has("did you mean `laptop`?")
+        .run();
+    if tools::have(&["wg", "wg-quick"]) {
+        let stripped = tools::run(
+            tools::command("wg-quick")
+                .arg("strip")
+                .arg(ran.path("clients/laptop.conf")),
+        );
+        let stripped = String::from_utf8(stripped).unwrap();
+        assert!(
+            stripped.contains(&format!("PrivateKey = {private}")) && !stripped.contains("DNS"),
+            "{stripped}"
+        );
+        // wg computes from the client's key what the router is told, and the other way round.
+        let public = |private: &str| {
+            let mut wg = tools::command("wg")
+                .arg("pubkey")
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            std::io::Write::write_all(&mut wg.stdin.take().unwrap(), private.as_bytes()).unwrap();
+            String::from_utf8(wg.wait_with_output().unwrap().stdout)
+                .unwrap()
+                .trim()
+                .to_owned()
+        };
+        let server = Command::new(env!("CARGO_BIN_EXE_ceil-img"))
+            .args(["cat", "out/router.img", "root:/etc/wireguard/wg0.conf"])
+            .current_dir(ran.path("."))
+            .output()
+            .unwrap();
+        let server = String::from_utf8(server.stdout).unwrap();
+        assert!(
+            server.contains(&format!("PublicKey = {}", public(&private))),
+            "{server}"
+        );
+        let own = server
+            .lines()
+            .find_map(|l| l.strip_prefix("PrivateKey = "))
+            .unwrap();
+        assert!(text.contains(&format!("PublicKey = {}", public(own))), "{text}");
+    }
+    for (from, to, words) in [
+        (
+            "endpoint: vpn.example.org, ",
+            "",
+            "nothing says where VPN clients find",
+        ),
+        ("phone", "../phone", "is not a name of a VPN client"),
+        ("phone", "a-very-long-name", "is not a name of a VPN client"),
+        (
+            ", vpn: 10.8.0.0/24",
+            "",
+            "there is no address for the VPN client `laptop`",
+        ),
+        ("[laptop, phone]", "[]", "there are no VPN clients"),
+    ] {
+        let ran = vpn(&VPN.replace(from, to))
+            .args(["export", "wireguard", "--out", "clients"])
+            .status(1)
+            .stderr_has(words)
+            .run();
+        assert!(ran.names("clients").is_empty());
+    }
+}

@@ -86,7 +86,10 @@ fn each_finding_for_what_has_it() {
         ),
         ("P16", good("", "").replace("10.11.0.102/25", "10.11.0.102/24")),
         ("F010", good("", ", board: pi2b, arch: arm64, accept: [P42]")),
-        ("G1", good("", ", board: pi1b+, arch: armhf, accept: [P42]")),
+        (
+            "G1",
+            kubernetes("distribution: k3s", ", board: pi1b+, arch: armhf, accept: [G6]"),
+        ),
         ("P59", good("", ", board: \"pi2b:2GiB\", accept: [P42]")),
         ("P42", good("", ", board: pi3b+")),
         (

@@ -34,6 +34,41 @@ fn images_are_listed() {
     }
 }
 
+/// F001: both catalogs have files for both word sizes, each with a digest of 64 digits.
+#[test]
+fn f001_catalogs_list_both_architectures_with_digests() {
+    for command in ["images", "artifacts"] {
+        let ran = Test::new().args([command, "--json"]).run();
+        let entries = objects(&ran);
+        let text = ran.again().args([command]).run().stdout;
+        assert_eq!(text.lines().count(), entries.len(), "{command}");
+        for arch in ["armhf", "arm64"] {
+            let digests = entries.iter().filter(|e| e["arch"] == arch).filter(|e| {
+                let digest = e["sha256"].as_str().unwrap_or_default();
+                digest.trim_start_matches("sha256:").len() == 64
+                    && text.contains(digest.trim_start_matches("sha256:"))
+            });
+            assert!(digests.count() > 0, "{command} {arch}");
+        }
+    }
+    let ran = Test::new().args(["artifacts", "k3s", "--json"]).run();
+    let entries = objects(&ran);
+    assert!(!entries.is_empty());
+    for entry in entries {
+        assert!(entry["name"].as_str().unwrap().contains("k3s"));
+        for key in ["version", "arch", "url", "checksum", "evidence"] {
+            assert!(entry[key].is_string(), "{entry} lacks {key}");
+        }
+    }
+    // The user's own entries are listed too.
+    let own = "- name: mine\n  urls: {arm64: \"https://user:pw@example.org/mine-{version}\"}\n  install:\n    - {to: /usr/local/bin/mine, mode: \"0755\"}\n  files:\n    - {version: \"1.0\", arch: arm64}\n";
+    let ran = Test::new()
+        .file("artifacts.yaml", own)
+        .args(["artifacts", "mine", "--json"])
+        .run();
+    assert_eq!(objects(&ran)[0]["url"], "https://example.org/mine-1.0");
+}
+
 #[test]
 fn looking_at_an_image_changes_nothing() {
     let Some(image) = tiny::shared() else { return };

@@ -22,7 +22,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("disk", &["values"]),
     ("template", &["values"]),
     ("secrets", &["values"]),
-    ("flavour", &["plan", "secrets", "values"]),
+    ("flavour", &["cloud_config", "plan", "secrets", "values"]),
     ("bmap", &["disk", "values"]),
     ("fs", &["disk", "values"]),
     ("image", &["disk", "fs", "values"]),
@@ -66,7 +66,10 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     ("export", &["spec", "plan", "planner", "secrets"]),
-    ("lint", &["spec", "plan", "planner", "board", "values"]),
+    (
+        "lint",
+        &["addon", "flavour", "spec", "plan", "planner", "board", "values"],
+    ),
     (
         "inputs",
         &["spec", "plan", "secrets", "template", "report", "values"],

@@ -2,26 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::flavour::{Flavour, KubernetesVersion, Role, SwapUse};
-use crate::values::ByteSize;
-
-/// Instruction set of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arch {
-    /// 64-bit ARM.
-    Arm64,
-    /// 32-bit ARM, version 7 (Pi 2 and later).
-    Armv7,
-    /// 32-bit ARM, version 6 (Pi 1 and Zero).
-    Armv6,
-    /// 64-bit Intel.
-    Amd64,
-}
-
-impl Arch {
-    pub(super) const fn is_armhf(self) -> bool {
-        matches!(self, Self::Armv7 | Self::Armv6)
-    }
-}
+use crate::values::{Arch, ByteSize};
 
 /// What runs containers. k3s brings its own containerd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,9 +81,9 @@ pub enum CgroupVersion {
     V2,
 }
 
-/// What is known of a base. What is `None` is not known.
+/// What gates ask of a base, whether or not it was opened. What is `None` is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseFacts {
+pub struct Base {
     /// Who made it.
     pub os: Os,
     /// Version of Debian that it is or derives from: 8 jessie … 12 bookworm, 13 trixie.
@@ -121,7 +102,18 @@ pub struct BaseFacts {
     pub boot_mount: Option<String>,
 }
 
-/// What a node is to be, as far as gates ask.
+/// What a system is told at its first boot, whatever runs on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct System {
+    /// Version of the network configuration that cloud-init is given.
+    pub network_config: Option<u32>,
+    /// Top-level keys of the user-data.
+    pub user_data_keys: Vec<String>,
+    /// Whether WiFi is set up by `wpa_supplicant.conf` on the FAT partition.
+    pub wpa_supplicant_conf: bool,
+}
+
+/// What a node of Kubernetes is to be, as far as gates ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// Version of Kubernetes.
@@ -130,8 +122,10 @@ pub struct Facts {
     pub flavour: Flavour,
     /// Role of the node.
     pub role: Role,
-    /// Instruction set that the base runs in.
-    pub arch: Arch,
+    /// Architecture of the base's programs.
+    pub arch: Option<Arch>,
+    /// Whether the board's processor is an ARMv6 (Pi 1 and Zero), which runs few `armhf` programs.
+    pub armv6: bool,
     /// Memory of the board.
     pub ram: Option<ByteSize>,
     /// What runs containers.
@@ -154,16 +148,10 @@ pub struct Facts {
     pub gluster_in_tree: bool,
     /// Kinds that manifests use, as `group/version Kind`, such as `extensions/v1beta1 Ingress`.
     pub manifest_kinds: Vec<String>,
-    /// Version of the network configuration that cloud-init is given.
-    pub network_config: Option<u32>,
-    /// Top-level keys of the user-data.
-    pub user_data_keys: Vec<String>,
     /// Packages to be installed, or that the base is known to have.
     pub packages: Vec<String>,
-    /// Whether WiFi is set up by `wpa_supplicant.conf` on the FAT partition.
-    pub wpa_supplicant_conf: bool,
-    /// Whether the base's own user is relied on.
-    pub default_user: bool,
+    /// What the system is told at its first boot.
+    pub system: System,
     /// The base.
-    pub base: BaseFacts,
+    pub base: Base,
 }

@@ -1,6 +1,8 @@
-use super::{Arch, CgroupVersion, Facts, Finding, Os, Runtime, Severity, Version};
+use super::{Base, CgroupVersion, Facts, Os, Runtime, System, Version};
+use crate::cloud_config;
 use crate::flavour::{Flavour, SwapUse};
-use crate::values::ByteSize;
+use crate::plan::{Finding, Origin, Severity};
+use crate::values::{Arch, ByteSize};
 
 /// What kubeadm asks of a server, in bytes (its preflight check `Mem`).
 const KUBEADM_SERVER_RAM: u64 = 1_700_000_000;
@@ -12,43 +14,6 @@ const NODE_RAM: u64 = 450_000_000;
 const OLD_SIGNATURES_UNTIL: u32 = 30;
 /// Last minor seen to look for the memory controller in `/proc/cgroups`.
 const PROC_CGROUPS_UNTIL: u32 = 25;
-
-/// What cloud-init 0.7.9 understands at the top of user-data.
-const KEYS_OF_0_7: [&str; 33] = [
-    "apt",
-    "apt_reboot_if_required",
-    "bootcmd",
-    "ca-certs",
-    "chpasswd",
-    "disable_root",
-    "disk_setup",
-    "final_message",
-    "fqdn",
-    "fs_setup",
-    "groups",
-    "growpart",
-    "hostname",
-    "locale",
-    "manage_etc_hosts",
-    "mounts",
-    "ntp",
-    "package_reboot_if_required",
-    "package_update",
-    "package_upgrade",
-    "packages",
-    "password",
-    "phone_home",
-    "power_state",
-    "preserve_hostname",
-    "resize_rootfs",
-    "runcmd",
-    "ssh_authorized_keys",
-    "ssh_import_id",
-    "ssh_pwauth",
-    "timezone",
-    "users",
-    "write_files",
-];
 
 /// Kinds that went away: group and version, kind (any when empty), minor from which it is gone, what is there instead.
 const GONE: [(&str, &str, u32, &str); 6] = [
@@ -83,58 +48,89 @@ const DOCKER: [(u32, u32, Version); 5] = [
 /// Oldest kernel that is known to carry a pair of Kubernetes and Docker: first and last minor, first Docker, kernel.
 const KERNELS: [(u32, u32, Version, Version); 1] = [(12, 13, Version(18, 6, 0), Version(4, 14, 73))];
 
-/// Everything that the gates have to say about a node, in the order of their names.
+/// Collects findings about one node.
+struct Found<'a> {
+    origin: &'a Origin,
+    all: Vec<Finding>,
+}
+
+/// Everything that the gates have to say about a node of Kubernetes that stands at `origin`, in the order of their
+/// names.
 #[must_use]
-pub fn check(facts: &Facts) -> Vec<Finding> {
-    const GATES: [fn(&Facts, &mut Vec<Finding>); 15] =
-        [g1, g2, g3, g4, g5, g6, g7, g8, g9, g10, g11, g12, p12, p44, p65];
-    let mut found = Vec::new();
-    for gate in GATES {
+pub fn check(facts: &Facts, origin: &Origin) -> Vec<Finding> {
+    const BEFORE: [fn(&Facts, &mut Found<'_>); 8] = [g1, g2, g3, g4, g5, g6, g7, g8];
+    const AFTER: [fn(&Facts, &mut Found<'_>); 4] = [g12, p12, p44, p65];
+    let mut found = Found {
+        origin,
+        all: Vec::new(),
+    };
+    for gate in BEFORE {
         gate(facts, &mut found);
     }
-    found
+    g9(&facts.system, &facts.base, &mut found);
+    g10(facts, &mut found);
+    g11(&facts.system, &facts.base, &mut found);
+    for gate in AFTER {
+        gate(facts, &mut found);
+    }
+    found.all
+}
+
+/// What the gates have to say about any other node.
+#[must_use]
+pub fn check_system(system: &System, base: &Base, origin: &Origin) -> Vec<Finding> {
+    let mut found = Found {
+        origin,
+        all: Vec::new(),
+    };
+    g9(system, base, &mut found);
+    g11(system, base, &mut found);
+    found.all
 }
 
 fn say(
-    found: &mut Vec<Finding>,
+    found: &mut Found<'_>,
     id: &'static str,
     severity: Severity,
-    sentence: String,
+    message: String,
     remedy: impl Into<String>,
 ) {
-    found.push(Finding {
+    found.all.push(Finding {
         id,
         severity,
-        sentence,
+        origin: found.origin.clone(),
+        message,
         remedy: remedy.into(),
     });
 }
 
-fn error(found: &mut Vec<Finding>, id: &'static str, sentence: String, remedy: impl Into<String>) {
-    say(found, id, Severity::Error, sentence, remedy);
+fn error(found: &mut Found<'_>, id: &'static str, message: String, remedy: impl Into<String>) {
+    say(found, id, Severity::Error, message, remedy);
 }
 
-fn warn(found: &mut Vec<Finding>, id: &'static str, sentence: String, remedy: impl Into<String>) {
-    say(found, id, Severity::Warning, sentence, remedy);
+fn warn(found: &mut Found<'_>, id: &'static str, message: String, remedy: impl Into<String>) {
+    say(found, id, Severity::Warning, message, remedy);
 }
 
 /// 32-bit ARM.
-fn g1(facts: &Facts, found: &mut Vec<Finding>) {
+fn g1(facts: &Facts, found: &mut Found<'_>) {
     let version = &facts.version;
-    match (facts.arch, facts.flavour) {
-        (Arch::Armv6, Flavour::K3s) => error(
-            found,
-            "G1",
-            format!("k3s {version} has no program for ARMv6"),
-            "use a Pi 2 or later",
-        ),
-        (Arch::Armv7, Flavour::K3s) if facts.k3s_armhf == Some(false) => error(
+    if facts.armv6 {
+        let sentence = format!("Kubernetes {version} has no programs for the ARMv6 processor of the board");
+        error(found, "G1", sentence, "use a Pi 2 or later");
+        return;
+    }
+    if facts.arch != Some(Arch::Armhf) {
+        return;
+    }
+    match facts.flavour {
+        Flavour::K3s if facts.k3s_armhf == Some(false) => error(
             found,
             "G1",
             format!("the release {version} of k3s has no program for 32-bit ARM"),
             "use a 64-bit base, or a release with the file `k3s-armhf`",
         ),
-        (Arch::Armv7 | Arch::Armv6, Flavour::Kubeadm) if version.at_least(27) => error(
+        Flavour::Kubeadm if version.at_least(27) => error(
             found,
             "G1",
             format!("kubeadm and kubelet {version} do not exist for 32-bit ARM, which ended with 1.26"),
@@ -145,7 +141,7 @@ fn g1(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 /// The `pids` controller.
-fn g2(facts: &Facts, found: &mut Vec<Finding>) {
+fn g2(facts: &Facts, found: &mut Found<'_>) {
     if facts.version.at_least(14) && facts.base.pids == Some(false) {
         error(
             found,
@@ -160,7 +156,7 @@ fn g2(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 /// The dockershim. k3s kept Docker by an adapter of its own.
-fn g3(facts: &Facts, found: &mut Vec<Finding>) {
+fn g3(facts: &Facts, found: &mut Found<'_>) {
     let docker = matches!(facts.runtime, Runtime::Docker(_));
     if docker && facts.flavour == Flavour::Kubeadm && facts.version.at_least(24) {
         error(
@@ -176,7 +172,7 @@ fn g3(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 /// Kernels without the first generation's memory controller.
-fn g4(facts: &Facts, found: &mut Vec<Finding>) {
+fn g4(facts: &Facts, found: &mut Found<'_>) {
     if let Some(kernel) = facts.base.kernel
         && kernel >= Version(6, 12, 0)
         && !facts.version.at_least(PROC_CGROUPS_UNTIL + 1)
@@ -197,7 +193,7 @@ fn g4(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 /// cgroup v1, and swap for pods.
-fn g5(facts: &Facts, found: &mut Vec<Finding>) {
+fn g5(facts: &Facts, found: &mut Found<'_>) {
     if facts.base.cgroup != Some(CgroupVersion::V1) {
         return;
     }
@@ -228,7 +224,7 @@ fn g5(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 /// Memory.
-fn g6(facts: &Facts, found: &mut Vec<Finding>) {
+fn g6(facts: &Facts, found: &mut Found<'_>) {
     let Some(ByteSize(ram)) = facts.ram else { return };
     let size = ByteSize(ram);
     if ram < NODE_RAM {
@@ -281,7 +277,7 @@ fn g6(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 /// Signatures of package repositories.
-fn g7(facts: &Facts, found: &mut Vec<Finding>) {
+fn g7(facts: &Facts, found: &mut Found<'_>) {
     let trixie = facts.base.debian.is_some_and(|debian| debian >= 13);
     if trixie && facts.kubernetes_from_apt && !facts.version.at_least(OLD_SIGNATURES_UNTIL + 1) {
         error(
@@ -300,7 +296,7 @@ fn g7(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 /// What went away from the API.
-fn g8(facts: &Facts, found: &mut Vec<Finding>) {
+fn g8(facts: &Facts, found: &mut Found<'_>) {
     let version = &facts.version;
     if facts.gluster_in_tree && version.at_least(26) {
         error(
@@ -329,14 +325,14 @@ fn g8(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 /// Old cloud-init.
-fn g9(facts: &Facts, found: &mut Vec<Finding>) {
-    let Some(version) = facts.base.cloud_init else {
+fn g9(system: &System, base: &Base, found: &mut Found<'_>) {
+    let Some(version) = base.cloud_init else {
         return;
     };
     if version >= Version(17, 1, 0) {
         return;
     }
-    if let Some(form) = facts.network_config {
+    if let Some(form) = system.network_config {
         if version < Version(0, 7, 7) {
             error(
                 found,
@@ -353,8 +349,8 @@ fn g9(facts: &Facts, found: &mut Vec<Finding>) {
             );
         }
     }
-    for key in &facts.user_data_keys {
-        if !KEYS_OF_0_7.contains(&key.as_str()) {
+    for key in &system.user_data_keys {
+        if !cloud_config::old_reads(key) {
             error(
                 found,
                 "G9",
@@ -366,11 +362,11 @@ fn g9(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 /// New Docker on 32-bit ARM.
-fn g10(facts: &Facts, found: &mut Vec<Finding>) {
+fn g10(facts: &Facts, found: &mut Found<'_>) {
     let Runtime::Docker(docker) = facts.runtime else {
         return;
     };
-    if docker < Version(29, 0, 0) || !facts.arch.is_armhf() {
+    if docker < Version(29, 0, 0) || facts.arch != Some(Arch::Armhf) {
         return;
     }
     if facts.base.os != Os::Debian {
@@ -380,7 +376,7 @@ fn g10(facts: &Facts, found: &mut Vec<Finding>) {
             format!("Docker {docker} has no packages for 32-bit Raspberry Pi OS"),
             "use a 64-bit base, Docker 28, or containerd",
         );
-    } else if facts.arch == Arch::Armv6 {
+    } else if facts.armv6 {
         error(
             found,
             "G10",
@@ -391,12 +387,12 @@ fn g10(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 /// Raspberry Pi OS since bookworm.
-fn g11(facts: &Facts, found: &mut Vec<Finding>) {
-    let bookworm = facts.base.debian.is_some_and(|debian| debian >= 12);
-    if facts.base.os != Os::RaspberryPiOs || !bookworm {
+fn g11(system: &System, base: &Base, found: &mut Found<'_>) {
+    let bookworm = base.debian.is_some_and(|debian| debian >= 12);
+    if base.os != Os::RaspberryPiOs || !bookworm {
         return;
     }
-    if let Some(mount) = facts.base.boot_mount.as_deref()
+    if let Some(mount) = base.boot_mount.as_deref()
         && mount.trim_end_matches('/') != "/boot/firmware"
     {
         error(
@@ -408,7 +404,7 @@ fn g11(facts: &Facts, found: &mut Vec<Finding>) {
             "address files on it as `boot:/…`, and check that the base is what it says",
         );
     }
-    if facts.wpa_supplicant_conf {
+    if system.wpa_supplicant_conf {
         error(
             found,
             "G11",
@@ -417,18 +413,10 @@ fn g11(facts: &Facts, found: &mut Vec<Finding>) {
             "name the WiFi network in the cluster file",
         );
     }
-    if facts.default_user {
-        error(
-            found,
-            "G11",
-            "Raspberry Pi OS has no user of its own that could log in".to_owned(),
-            "name a user with a key",
-        );
-    }
 }
 
 /// VXLAN on Ubuntu.
-fn g12(facts: &Facts, found: &mut Vec<Finding>) {
+fn g12(facts: &Facts, found: &mut Found<'_>) {
     const PACKAGE: &str = "linux-modules-extra-raspi";
     let Some(version) = facts.base.ubuntu else { return };
     let lacks = version >= Version(20, 10, 0) && version < Version(24, 4, 0);
@@ -446,7 +434,7 @@ fn g12(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 /// Swap that the kubelet cannot live with.
-fn p12(facts: &Facts, found: &mut Vec<Finding>) {
+fn p12(facts: &Facts, found: &mut Found<'_>) {
     if facts.swap == SwapUse::Limited && !facts.version.at_least(22) {
         error(
             found,
@@ -469,7 +457,7 @@ fn p12(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 /// Docker that is newer than kubeadm knows.
-fn p44(facts: &Facts, found: &mut Vec<Finding>) {
+fn p44(facts: &Facts, found: &mut Found<'_>) {
     let Runtime::Docker(docker) = facts.runtime else {
         return;
     };
@@ -502,7 +490,7 @@ fn p44(facts: &Facts, found: &mut Vec<Finding>) {
 }
 
 /// Kernels known to be too old for a pair.
-fn p65(facts: &Facts, found: &mut Vec<Finding>) {
+fn p65(facts: &Facts, found: &mut Found<'_>) {
     let (Some(kernel), Runtime::Docker(docker)) = (facts.base.kernel, facts.runtime) else {
         return;
     };

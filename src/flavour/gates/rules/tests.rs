@@ -1,8 +1,9 @@
 //! Both sides of each edge.
 
-use super::super::{Arch, BaseFacts, CgroupVersion, Facts, Os, Runtime, Severity, Version, check};
+use super::super::{Base, CgroupVersion, Facts, Os, Runtime, System, Version, check, check_system};
 use crate::flavour::{Flavour, Role, SwapUse};
-use crate::values::ByteSize;
+use crate::plan::{Origin, Severity};
+use crate::values::{Arch, ByteSize};
 
 /// A node that no gate minds: k3s on a Pi 4 with trixie.
 fn fine() -> Facts {
@@ -10,7 +11,8 @@ fn fine() -> Facts {
         version: "v1.36.4+k3s1".parse().expect("version"),
         flavour: Flavour::K3s,
         role: Role::FirstServer,
-        arch: Arch::Arm64,
+        arch: Some(Arch::Arm64),
+        armv6: false,
         ram: Some(ByteSize(4 << 30)),
         runtime: Runtime::Containerd,
         swap: SwapUse::None,
@@ -22,12 +24,13 @@ fn fine() -> Facts {
         kubernetes_from_apt: false,
         gluster_in_tree: false,
         manifest_kinds: Vec::new(),
-        network_config: Some(2),
-        user_data_keys: vec!["users".to_owned(), "rpi".to_owned()],
         packages: Vec::new(),
-        wpa_supplicant_conf: false,
-        default_user: false,
-        base: BaseFacts {
+        system: System {
+            network_config: Some(2),
+            user_data_keys: vec!["users".to_owned(), "rpi".to_owned()],
+            wpa_supplicant_conf: false,
+        },
+        base: Base {
             os: Os::RaspberryPiOs,
             debian: Some(13),
             ubuntu: None,
@@ -51,12 +54,11 @@ fn kubeadm(version: &str) -> Facts {
 /// A kubeadm node on HypriotOS 1.10.0.
 fn hypriot(version: &str) -> Facts {
     Facts {
-        arch: Arch::Armv7,
+        arch: Some(Arch::Armhf),
         role: Role::Agent,
         runtime: Runtime::Docker(Version(18, 6, 3)),
-        network_config: None,
-        user_data_keys: Vec::new(),
-        base: BaseFacts {
+        system: System::default(),
+        base: Base {
             os: Os::HypriotOs,
             debian: Some(9),
             ubuntu: None,
@@ -70,12 +72,19 @@ fn hypriot(version: &str) -> Facts {
     }
 }
 
+fn origin() -> Origin {
+    Origin {
+        file: "cluster.yaml".to_owned(),
+        line: 3,
+    }
+}
+
 /// `G1!` for an error, `G1?` for a warning.
 fn ids(facts: &Facts) -> Vec<String> {
-    check(facts)
+    check(facts, &origin())
         .iter()
         .map(|f| {
-            assert!(!f.sentence.is_empty() && !f.remedy.is_empty(), "{f:?}");
+            assert!(!f.message.is_empty() && !f.remedy.is_empty(), "{f:?}");
             format!(
                 "{}{}",
                 f.id,
@@ -101,7 +110,7 @@ fn nothing_is_said_of_what_fits_or_is_not_known() {
     assert_eq!(ids(&fine()), Vec::<String>::new());
     assert_eq!(ids(&hypriot("1.13.6")), Vec::<String>::new());
     let unknown = with(hypriot("1.36.4"), |f| {
-        f.arch = Arch::Arm64;
+        f.arch = Some(Arch::Arm64);
         f.runtime = Runtime::Containerd;
         f.ram = None;
         f.base.kernel = None;
@@ -115,16 +124,17 @@ fn nothing_is_said_of_what_fits_or_is_not_known() {
 
 #[test]
 fn g1_32_bit_arm() {
-    let arm = |version: &str| with(kubeadm(version), |f| f.arch = Arch::Armv7);
+    let arm = |version: &str| with(kubeadm(version), |f| f.arch = Some(Arch::Armhf));
     edge(&arm("1.26.15"), &arm("1.27.0"), "G1!");
     let k3s = |there| {
         with(fine(), |f| {
-            f.arch = Arch::Armv7;
+            f.arch = Some(Arch::Armhf);
             f.k3s_armhf = there;
         })
     };
     edge(&k3s(Some(true)), &k3s(Some(false)), "G1!");
-    edge(&k3s(None), &with(k3s(None), |f| f.arch = Arch::Armv6), "G1!");
+    edge(&k3s(None), &with(k3s(None), |f| f.armv6 = true), "G1!");
+    edge(&arm("1.26.15"), &with(arm("1.26.15"), |f| f.armv6 = true), "G1!");
 }
 
 // rows: F027
@@ -188,7 +198,7 @@ fn g6_p42_memory() {
     edge(&ram(fine(), 1_700_000_000), &ram(fine(), 1 << 30), "G6?");
     let remedy = |trimmed| {
         let facts = with(ram(fine(), 1 << 30), |f| f.trimmed = trimmed);
-        check(&facts)[0].remedy.clone()
+        check(&facts, &origin())[0].remedy.clone()
     };
     assert!(remedy(false).contains("disable"), "{}", remedy(false));
     assert_ne!(remedy(false), remedy(true));
@@ -239,15 +249,15 @@ fn g9_p47_old_cloud_init() {
     let at = |version, form| {
         with(fine(), |f| {
             f.base.cloud_init = Some(version);
-            f.network_config = form;
-            f.user_data_keys = vec!["users".to_owned()];
+            f.system.network_config = form;
+            f.system.user_data_keys = vec!["users".to_owned()];
         })
     };
     let old = Version(0, 7, 9);
     edge(&at(old, Some(1)), &at(old, Some(2)), "G9!");
     edge(&at(Version(17, 1, 0), Some(2)), &at(old, Some(2)), "G9!");
     edge(&at(Version(0, 7, 6), None), &at(Version(0, 7, 6), Some(1)), "G9!");
-    let keys = |key: &str| with(at(old, None), |f| f.user_data_keys = vec![key.to_owned()]);
+    let keys = |key: &str| with(at(old, None), |f| f.system.user_data_keys = vec![key.to_owned()]);
     edge(&keys("write_files"), &keys("wireguard"), "G9!");
 }
 
@@ -255,23 +265,24 @@ fn g9_p47_old_cloud_init() {
 fn g10_docker_29_on_32_bit() {
     let at = |major, arch, os| {
         with(fine(), |f| {
-            f.arch = arch;
+            f.arch = Some(arch);
             f.runtime = Runtime::Docker(Version(major, 0, 0));
             f.base.os = os;
         })
     };
     edge(
-        &at(28, Arch::Armv7, Os::RaspberryPiOs),
-        &at(29, Arch::Armv7, Os::RaspberryPiOs),
+        &at(28, Arch::Armhf, Os::RaspberryPiOs),
+        &at(29, Arch::Armhf, Os::RaspberryPiOs),
         "G10!",
     );
     edge(
         &at(29, Arch::Arm64, Os::RaspberryPiOs),
-        &at(29, Arch::Armv7, Os::RaspberryPiOs),
+        &at(29, Arch::Armhf, Os::RaspberryPiOs),
         "G10!",
     );
-    assert_eq!(ids(&at(29, Arch::Armv7, Os::Debian)), Vec::<String>::new());
-    assert_eq!(ids(&at(29, Arch::Armv6, Os::Debian)), ["G1!", "G10!"]);
+    assert_eq!(ids(&at(29, Arch::Armhf, Os::Debian)), Vec::<String>::new());
+    let armv6 = with(at(29, Arch::Armhf, Os::Debian), |f| f.armv6 = true);
+    assert_eq!(ids(&armv6), ["G1!", "G10!"]);
 }
 
 #[test]
@@ -284,16 +295,13 @@ fn g11_raspberry_pi_os_since_bookworm() {
     };
     edge(&mount(11, "/boot"), &mount(12, "/boot"), "G11!");
     edge(&mount(12, "/boot/firmware"), &mount(12, "/boot"), "G11!");
-    for change in [
-        (|f: &mut Facts| f.wpa_supplicant_conf = true) as fn(&mut Facts),
-        |f| f.default_user = true,
-    ] {
-        edge(
-            &with(mount(11, "/boot"), change),
-            &with(mount(12, "/boot/firmware"), change),
-            "G11!",
-        );
-    }
+    let wifi = |f: &mut Facts| f.system.wpa_supplicant_conf = true;
+    let bad = with(mount(12, "/boot/firmware"), wifi);
+    edge(&with(mount(11, "/boot"), wifi), &bad, "G11!");
+    // It is so on nodes without Kubernetes too, and has their place.
+    let found = check_system(&bad.system, &bad.base, &origin());
+    assert_eq!((found.len(), found[0].id), (1, "G11"));
+    assert_eq!(found[0].origin, origin());
 }
 
 #[test]
