@@ -13,6 +13,8 @@ mod boot;
 mod case;
 mod cloud;
 mod host;
+mod join;
+mod kernel;
 mod kubernetes;
 mod network;
 mod pitfalls;
@@ -108,6 +110,8 @@ pub fn all() -> Vec<Row> {
         boot::ROWS,
         cloud::ROWS,
         host::ROWS,
+        join::ROWS,
+        kernel::ROWS,
         kubernetes::ROWS,
         network::ROWS,
         pitfalls::ROWS,

@@ -5,8 +5,8 @@ use crate::plan::Op;
 use crate::spec::Wish;
 use crate::values::{ImagePath, VolumeName};
 
-use super::boot::wanted_words;
 use super::case::{find, need};
+use super::kernel::wanted_words;
 use super::{Case, Judged, Row, Stop, applies, fails, holds};
 
 pub(super) const ROWS: &[Row] = &[

@@ -328,7 +328,7 @@ fn lists_of_a_profile_replace_those_below_it() {
         .profile("low", "kernel-args: {add: [a=1, b=2]}\n")
         .profile("high", "extends: low\nkernel-args: {add: {replace: [b=3]}}\n")
         .args(["profiles", "show", "high"])
-        .stdout("description: \nkernel-args:\n")
+        .stdout_has("kernel-args:\n  add:\n    - b=3  # profiles/high.yaml:2\n")
         .run();
 }
 
