@@ -135,12 +135,11 @@ fn build_node(
     node: &NodePlan,
 ) -> Result<(), Failure> {
     let base = context.base(&node.base)?;
-    let brought = planned.programs.of(context, node)?;
     let finished = finish_node(
         context,
         &base,
         node,
-        programs::edits(node, &brought)?,
+        &|| programs::edits(node, &planned.programs.of(context, node)?),
         &|facts| gates::opened(context, &planned.gates, &node.node, facts),
         &|text| context.note(text),
     )?;
@@ -153,7 +152,9 @@ fn build_node(
         PathBuf::from(name)
     };
     let mut manifest = manifest(node, &base, &finished)?;
-    manifest.inputs.extend(programs::inputs(&brought));
+    manifest
+        .inputs
+        .extend(programs::inputs(&planned.programs.of(context, node)?));
     let manifest_path = with(".manifest.json");
     if format == OutputFormat::None {
         if args.verify {
@@ -223,12 +224,13 @@ fn warn_of_user_data(context: &Context, image: &Image, node: &str) -> Result<(),
     Ok(())
 }
 
-/// Makes the image of a node in memory, unless `judge` has something against its base.
+/// Makes the image of a node in memory, unless `judge` has something against its base; `programs`, which may have to be
+/// fetched, are asked for only afterwards.
 pub fn finish_node(
     context: &Context,
     base: &Base,
     node: &NodePlan,
-    programs: Vec<Edit>,
+    programs: &dyn Fn() -> Result<Vec<Edit>, Failure>,
     judge: &dyn Fn(Option<&BaseFacts>) -> Result<(), Failure>,
     note: &dyn Fn(&str),
 ) -> Result<Finished, Failure> {
@@ -243,7 +245,7 @@ pub fn finish_node(
             image.volume(VolumeName::Boot)?;
             image.volume(VolumeName::Root)?;
             judge(facts)?;
-            let resolved = planner::resolve(node, facts, programs)?;
+            let resolved = planner::resolve(node, facts, programs()?)?;
             if let Some(arch) = facts.and_then(|f| f.arch) {
                 let pool = FilePool::shared();
                 programs::check_machines(&resolved.edits, arch, &|content| open_content(&pool, content))?;

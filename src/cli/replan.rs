@@ -143,7 +143,7 @@ fn node_differences(
         });
     };
     let base = context.base(&node.base)?;
-    let finished = finish_node(context, &base, node, put, &|_| Ok(()), &|_| ())?;
+    let finished = finish_node(context, &base, node, &|| Ok(put.clone()), &|_| Ok(()), &|_| ())?;
     let new = manifest(node, &base, &finished)?;
     if old["image"]["content"] == json!(new.image.content) {
         return Ok(Vec::new());

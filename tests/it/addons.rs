@@ -248,6 +248,7 @@ fn f214_ports_of_nodes_are_taken_once() {
     }
 }
 
+// rows: P18
 #[test]
 fn f218_a_cluster_of_32_bit_is_told_what_it_cannot_run() {
     let all = all();

@@ -116,7 +116,7 @@ fn f124_another_version_changes_what_it_must() {
         .again()
         .cluster(&other)
         .cache(cache.path())
-        .args(["fetch", "--all", "--json"])
+        .args(["fetch", "--json"])
         .run();
     let fetched: Vec<Value> = ran
         .stdout

@@ -83,7 +83,7 @@ fn cat(ran: Ran, node: &str, path: &str) -> (Ran, String) {
     (out, text)
 }
 
-// rows: F108
+// rows: F108, F118
 #[test]
 fn p24_f102_f107_k3s_gives_each_node_what_it_may_have() {
     let built = cluster("distribution: k3s")

@@ -191,7 +191,7 @@ fn f011_p18_programs_for_another_processor_are_refused() {
     let Some(test) = cluster(
         "raspios-buster",
         "distribution: k3s",
-        ", arch: arm64, legacy: true",
+        ", arch: arm64, legacy: true, accept: [G5]",
     ) else {
         return;
     };

@@ -86,7 +86,7 @@ fn f002_f005_f231_p31_one_download_serves_all_and_then_none_is_needed() {
     );
     let ran = ran
         .again()
-        .args(["fetch", "--all", "--json"])
+        .args(["fetch", "--json"])
         .stdout_has("\"from_cache\":true")
         .run();
     assert_eq!(asked(&server), 1, "{:?}", server.requests());
