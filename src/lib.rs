@@ -23,6 +23,7 @@
 //! | [`disk`], [`fs`], [`image`] | block access and the overlay; tables; ext4 and FAT in place |
 //! | [`base_os`], [`amend`], [`edit`] | what a base is and how it takes its identity; texts; edits carried out |
 //! | [`cloud_config`] | what is wrong with the seed files of cloud-init |
+//! | [`rows`] | what must be true of a finished image, row by row |
 //! | [`bmap`], [`emit`], [`diff`], [`dump`] | block maps, outputs that appear complete, what differs between two images, every byte explained |
 //! | [`demo`], [`sys`] | a small base made on the spot; what the system does for files |
 //! | [`cli`] | everything, and nothing names it |
@@ -83,6 +84,7 @@ pub mod lock;
 pub mod plan;
 pub mod planner;
 pub mod report;
+pub mod rows;
 pub mod secrets;
 pub mod sets;
 pub mod spec;

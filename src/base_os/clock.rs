@@ -17,8 +17,7 @@ const DBUS_ID: &str = "/var/lib/dbus/machine-id";
 const KNOWS_UNINITIALIZED: u32 = 247;
 
 impl Builder<'_> {
-    /// Every board makes an id of its own (F062, P01). A base that leaves that to the board already stays as it is,
-    /// and so does every base of a node without wishes, unless its id is one that all cards of a vendor have.
+    /// Every board makes an id of its own (F062, P01). A base that leaves that to the board already stays as it is.
     pub(super) fn machine_id(&mut self) -> Result<(), Failure> {
         let plan = self.plan;
         let system = &self.facts.system;
@@ -40,9 +39,6 @@ impl Builder<'_> {
                     "`{at}` would get the machine id that every card of HypriotOS 1.4.0 has, from which addresses of networks follow; put an empty file, or none"
                 )));
             }
-        }
-        if plan.wishes == crate::plan::Wishes::default() && !system.shared_machine_id {
-            return Ok(());
         }
         let id = system.machine_id.as_deref().map(str::trim);
         if !matches!(id, None | Some("" | "uninitialized")) {

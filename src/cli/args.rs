@@ -117,6 +117,8 @@ pub enum Command {
     Diff(Diff),
     /// Check the table and the file systems of an image; exit code 1 when something is wrong.
     Check(Check),
+    /// Judge an image row by row by the list of features and pitfalls; exit code 1 when a row fails.
+    Verify(Verify),
     /// List or clear the cache.
     Cache(Cache),
     /// Print a completion script for a shell.
@@ -145,7 +147,7 @@ pub struct Build {
     #[arg(long, value_name = "FORMAT")]
     pub format: Option<crate::plan::OutputFormat>,
 
-    /// Read the finished image again: check its file systems and every planned change.
+    /// Read the finished image again: check its file systems, every planned change and every row of `verify`.
     #[arg(long)]
     pub verify: bool,
 
@@ -472,6 +474,21 @@ pub struct Check {
     /// The image: raw, or compressed (it is then unpacked into the cache).
     #[arg(value_name = "IMG")]
     pub image: PathBuf,
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The image: raw, or compressed (it is then unpacked into the cache).
+    #[arg(value_name = "IMG")]
+    pub image: PathBuf,
+
+    /// The node of the cluster file that the image is for [default: the one that the manifest beside it names].
+    #[arg(long, value_name = "NODE")]
+    pub node: Option<String>,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// `ls`

@@ -11,6 +11,7 @@ use super::gates;
 use super::message::{self, Failure, Outcome};
 use super::plan::{Planned, Remember, plan_nodes};
 use super::programs;
+use super::rows;
 use super::verify;
 use crate::base_os::BaseFacts;
 use crate::bmap::BLOCK;
@@ -158,6 +159,14 @@ fn build_node(
     if format == OutputFormat::None {
         if args.verify {
             verify::unwritten(&finished.image.overlay, &manifest)?;
+            rows::built(
+                context,
+                args,
+                node,
+                &finished.image.overlay,
+                &manifest,
+                &base.source,
+            )?;
         }
         Output::with_bytes(&manifest_path, manifest.to_json().as_bytes())?.finish()?;
         return built(context, node, &manifest, None, &manifest_path);
@@ -190,6 +199,14 @@ fn build_node(
     }
     if args.verify {
         verify::built(context, &image_path, &finished.image.overlay, &manifest)?;
+        rows::built(
+            context,
+            args,
+            node,
+            &finished.image.overlay,
+            &manifest,
+            &base.source,
+        )?;
     }
     built(context, node, &manifest, Some(&image_path), &manifest_path)
 }

@@ -22,6 +22,7 @@ mod profiles;
 mod programs;
 mod progress;
 mod replan;
+mod rows;
 mod secrets;
 mod store;
 mod teardown;
@@ -87,6 +88,7 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Extract(args) => look::extract(&context, args),
         Command::Diff(args) => look::diff_images(&context, args),
         Command::Check(args) => look::check(&context, args),
+        Command::Verify(args) => rows::verify(&context, args),
         Command::Completions(_) => Ok(Outcome::Done),
     }
 }

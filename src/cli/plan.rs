@@ -64,21 +64,7 @@ pub fn plan_nodes(
     names: &[String],
     remember: Remember,
 ) -> Result<Planned, Failure> {
-    let default_file = args.file == Path::new("cluster.yaml");
-    let cluster = if default_file && !args.file.exists() && names == ["one"] {
-        context
-            .note("there is no cluster.yaml here: node `one` is taken from the built-in profile `minimal`");
-        parse_cluster("<built-in>", FIRST_TRY)?
-    } else {
-        inputs::read_cluster(&args.file).map_err(|e| {
-            let failure = Failure::from(e);
-            if args.file.exists() {
-                failure
-            } else {
-                failure.hint("name the cluster file with `--file`")
-            }
-        })?
-    };
+    let cluster = cluster_file(context, args, names)?;
     let nodes = select(&cluster, names)?;
     let epoch = planner::epoch(&cluster, context.source_date_epoch()?);
     let base = base_argument(args)?;
@@ -118,6 +104,28 @@ pub fn plan_nodes(
     })
 }
 
+/// The cluster file, or the built-in one for a first try.
+pub(super) fn cluster_file(
+    context: &Context,
+    args: &args::ClusterArgs,
+    names: &[String],
+) -> Result<ClusterSpec, Failure> {
+    let default_file = args.file == Path::new("cluster.yaml");
+    if default_file && !args.file.exists() && names == ["one"] {
+        context
+            .note("there is no cluster.yaml here: node `one` is taken from the built-in profile `minimal`");
+        return Ok(parse_cluster("<built-in>", FIRST_TRY)?);
+    }
+    inputs::read_cluster(&args.file).map_err(|e| {
+        let failure = Failure::from(e);
+        if args.file.exists() {
+            failure
+        } else {
+            failure.hint("name the cluster file with `--file`")
+        }
+    })
+}
+
 /// The cluster file with the settings of all its nodes, and nothing else read.
 pub fn read_settings(context: &Context, file: &Path) -> Result<(ClusterSpec, Inputs), Failure> {
     let cluster = inputs::read_cluster(file)?;
@@ -130,7 +138,7 @@ pub fn read_settings(context: &Context, file: &Path) -> Result<(ClusterSpec, Inp
 }
 
 /// What `--base` names.
-fn base_argument(args: &args::ClusterArgs) -> Result<Option<BaseRef>, Failure> {
+pub(super) fn base_argument(args: &args::ClusterArgs) -> Result<Option<BaseRef>, Failure> {
     args.base
         .as_deref()
         .map(|text| parse_base(text).map_err(|e| Failure::new(format!("--base: {e}"))))
@@ -138,7 +146,7 @@ fn base_argument(args: &args::ClusterArgs) -> Result<Option<BaseRef>, Failure> {
 }
 
 /// The nodes that were asked for.
-fn select<'a>(cluster: &'a ClusterSpec, names: &[String]) -> Result<Vec<&'a NodeSpec>, Failure> {
+pub(super) fn select<'a>(cluster: &'a ClusterSpec, names: &[String]) -> Result<Vec<&'a NodeSpec>, Failure> {
     if names.is_empty() {
         return Ok(cluster.nodes.iter().collect());
     }

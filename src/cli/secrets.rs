@@ -1,5 +1,6 @@
 //! The file of secrets beside a cluster file: looked up by commands that plan, checked and changed by `secrets`.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use super::message::{self, Failure, Outcome};
 use super::plan::{Remember, read_settings};
 use crate::inputs::{Resolver, SecretFile};
 use crate::planner;
-use crate::secrets::{Kind, Secret};
+use crate::secrets::{Kind, Secret, Source};
 use crate::spec::{ClusterSpec, Inputs, nearest};
 
 /// Name of the file of secrets, beside the cluster file.
@@ -75,6 +76,23 @@ pub fn add_secrets(
         path.display()
     ));
     Ok(())
+}
+
+/// Secrets that stand in the file themselves, for commands that only look.
+///
+/// # Errors
+/// The file is there and wrong.
+pub fn plain_secrets(cluster: &Path) -> Result<BTreeMap<String, Secret>, Failure> {
+    let path = secrets_path(cluster);
+    if !path.exists() {
+        return Ok(BTreeMap::new());
+    }
+    let file = SecretFile::open(&path)?;
+    let plain = file.store.sources().filter_map(|(name, source)| match source {
+        Source::Value(value) => Some((name.to_owned(), value.clone())),
+        _ => None,
+    });
+    Ok(plain.collect())
 }
 
 /// `ceil-img secrets`

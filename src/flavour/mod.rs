@@ -206,7 +206,7 @@ impl NodeFiles {
         })
     }
 
-    /// The items as edits of the root volume, owned by root.
+    /// The items as edits of the root volume, owned by root, and the word that kernels need for containers.
     ///
     /// # Errors
     /// [`FlavourError::Path`].
@@ -242,6 +242,14 @@ impl NodeFiles {
                 origin: origin.clone(),
             });
         }
+        // Kernels of Raspberry Pi leave the memory controller off, and no kubelet runs without it (F025).
+        edits.push(Edit {
+            op: Op::KernelArgs {
+                add: vec!["cgroup_enable=memory".to_owned()],
+                remove: Vec::new(),
+            },
+            origin: origin.clone(),
+        });
         Ok(edits)
     }
 }

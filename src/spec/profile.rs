@@ -81,13 +81,14 @@ pub fn parse_profile(file: &str, text: &str) -> Result<Profile, SpecError> {
         None => Vec::new(),
     };
     // A mistake is told with the file that has it, not when some node comes to use it.
-    let resolved = resolved(own)?;
+    let resolved = resolved(own.clone())?;
     Ok(Profile {
         file: file.to_owned(),
         description: resolved.settings.description,
         extends,
         mixins,
-        value: resolved.value,
+        // As it was written: `{replace: [...]}` is about the profiles below.
+        value: own,
     })
 }
 

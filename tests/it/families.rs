@@ -64,6 +64,15 @@ fn cluster(base: &Base, family: &Family) -> Test {
         .symlink("overlay/opt/data/l", "../../../..")
 }
 
+/// Ids of the machine that a vendor baked in, which every board makes anew.
+fn ids(base: &Base) -> &'static [&'static str] {
+    match base.family {
+        "hypriot" => &["/etc/machine-id", "/var/lib/dbus/machine-id"],
+        "rpi64" => &["/etc/machine-id"],
+        _ => &[],
+    }
+}
+
 /// Kind, mode, owner, content: what the list says a path is afterwards.
 type Wanted = (u32, (u32, u32), Content);
 
@@ -142,8 +151,13 @@ fn wanted(family: &Family, before: &BTreeMap<PathBuf, Entry>, base: &Base) -> BT
         ("/etc/fstab", file(0o644, root, text(&fstab))),
         (bin, file(0o755, root, text("#!/bin/sh\n"))),
     ]
+    .into_iter()
+    .chain(ids(base).iter().map(|path| match *path {
+        "/etc/machine-id" => (*path, file(0o444, root, text(""))),
+        path => (path, link("/etc/machine-id")),
+    }))
     .map(|(path, wanted)| (PathBuf::from(path), wanted))
-    .into()
+    .collect()
 }
 
 /// The kernel's view of the result against what the list says.
@@ -344,6 +358,9 @@ fn diff_agrees(base: &Base, family: &Family, ran: Ran) -> Ran {
         "/etc/passwd",
         "/etc/fstab",
     ] {
+        expected.insert(format!("changed root:{path}"));
+    }
+    for path in ids(base) {
         expected.insert(format!("changed root:{path}"));
     }
     expected.insert("removed root:/etc/modules".to_owned());

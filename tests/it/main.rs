@@ -48,6 +48,7 @@ mod programs;
 mod random_edits;
 mod refused;
 mod rig;
+mod rows;
 mod second_editor;
 mod secrets;
 mod sets;

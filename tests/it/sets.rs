@@ -323,6 +323,16 @@ fn profiles_are_listed_and_shown() {
 }
 
 #[test]
+fn lists_of_a_profile_replace_those_below_it() {
+    Test::new()
+        .profile("low", "kernel-args: {add: [a=1, b=2]}\n")
+        .profile("high", "extends: low\nkernel-args: {add: {replace: [b=3]}}\n")
+        .args(["profiles", "show", "high"])
+        .stdout_has("kernel-args:\n  add:\n    - b=3  # profiles/high.yaml:2\n")
+        .run();
+}
+
+#[test]
 fn f246_profiles_are_compared() {
     let test = Test::new()
         .profile("a", "base: demo\nswap: off\nedits:\n  - {put: 'root:/x', content: '1'}\n  - {put: 'root:/z', content: '1'}\n")

@@ -40,6 +40,23 @@ const WALLS: &[(&str, &[&str])] = &[
         ],
     ),
     ("diff", &["disk", "fs", "image", "values"]),
+    (
+        "rows",
+        &[
+            "amend",
+            "base_os",
+            "catalog",
+            "cloud_config",
+            "diff",
+            "disk",
+            "fs",
+            "image",
+            "plan",
+            "planner",
+            "spec",
+            "values",
+        ],
+    ),
     ("demo", &["disk", "fs", "values"]),
     ("dump", &["disk", "fs"]),
     (

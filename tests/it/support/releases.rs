@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::sync::{Mutex, OnceLock};
 
-use ceil_img::catalog::Catalog;
+use ceil_img::catalog::{Catalog, ImageEntry};
 use ceil_img::values::{Arch, Digest};
 
 use super::bases;
@@ -26,10 +26,33 @@ fn fixture(family: &str) -> &'static str {
     }
 }
 
+/// What the stand-in of an entry says of itself: its version and the name of its release.
+fn says(entry: &ImageEntry) -> (&str, &str) {
+    let codename = match fixture(&entry.family) {
+        "hypriot" => return ("1.10.0", "stretch"),
+        "rpi64" => return ("20180429-184538", "stretch"),
+        "raspios-buster" => "buster",
+        "ubuntu-raspi" => "noble",
+        "debian-gpt" => "trixie",
+        _ => entry.codename.as_deref().unwrap_or("none"),
+    };
+    (&entry.version, codename)
+}
+
+/// Kernels of buster's fixture, and of stretch as long.
+const KERNELS: [&[u8; 12]; 2] = [b"5.10.17-v7l+", b"4.14.79-v7l+"];
+
 /// The image of a family with its programs turned into those of another processor: the headers of its ELF files are
 /// exchanged (elf.h: `EI_CLASS` at 4, `e_machine` at 18).
 fn image(family: &str, arch: Arch) -> Vec<u8> {
-    let mut image = fs::read(bases::base(family).unwrap().path).unwrap();
+    let mut image = fs::read(bases::base(fixture(family)).unwrap().path).unwrap();
+    if family == "raspbian-stretch" {
+        // This file system has no checksums, and the name stands in a small directory.
+        let [old, new] = KERNELS;
+        while let Some(at) = image.windows(old.len()).position(|w| w == old) {
+            image[at..at + new.len()].copy_from_slice(new);
+        }
+    }
     let (class, machine) = match arch {
         Arch::Arm64 => (2, 183),
         Arch::Armhf => (1, 40),
@@ -72,7 +95,7 @@ fn start() -> (String, TestServer) {
         let mut made = made.lock().unwrap();
         let data = made.entry(request.target.clone()).or_insert_with(|| {
             if request.target.ends_with("amd64.raw") {
-                return image("debian-gpt", Arch::Amd64);
+                return image("debian-raspi", Arch::Amd64);
             }
             let mut parts = request.target.trim_matches('/').split('/');
             let (family, arch) = (parts.next().unwrap(), parts.next().unwrap());
@@ -82,7 +105,7 @@ fn start() -> (String, TestServer) {
     });
     let mut text = String::new();
     for entry in Catalog::builtin().unwrap().entries() {
-        let family = fixture(&entry.family);
+        let (version, codename) = says(entry);
         let aliases: Vec<&str> = entry.names().skip(1).collect();
         writeln!(
             text,
@@ -91,12 +114,12 @@ fn start() -> (String, TestServer) {
             entry.name,
             entry.family,
             entry.os,
-            entry.version,
-            entry.codename.as_deref().unwrap_or("none"),
+            version,
+            codename,
             entry.arch,
             entry.boards,
             entry.boot_mount,
-            server.url(&format!("/{family}/{}/{}.img.zst", entry.arch, entry.name)),
+            server.url(&format!("/{}/{}/{}.img.zst", entry.family, entry.arch, entry.name)),
         )
         .unwrap();
     }
