@@ -117,7 +117,7 @@ pub enum Command {
     Diff(Diff),
     /// Check the table and the file systems of an image; exit code 1 when something is wrong.
     Check(Check),
-    /// Judge an image row by row by the list of features and pitfalls; exit code 1 when a row fails.
+    /// Judge an image by the list of features and pitfalls; exit code 1 when a row fails.
     Verify(Verify),
     /// List or clear the cache.
     Cache(Cache),

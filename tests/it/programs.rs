@@ -241,7 +241,7 @@ fn f254_a_plan_names_programs_before_and_their_files_after_they_were_fetched() {
         .again()
         .args(["plan", "two"])
         .stdout_has(head)
-        .stdout_has("put      root:/opt/cni/bin/cni-plugins")
+        .stdout_has(" root:/opt/cni/bin/cni-plugins ")
         .run();
     assert!(ran.stdout.contains("\nimage "), "{}", ran.stdout);
     // What the cards are built from then needs no connection.
