@@ -90,13 +90,15 @@ url=http://127.0.0.1:$(cat "$work/port")
 
 export HOME=$work/home
 "$program" -q init bee42 --yes --dir "$work/cluster" >/dev/null
+digest() { sha256sum "$work/www/$1" | cut -d' ' -f1; }
 cat >"$work/cluster/artifacts.yaml" <<YAML
 - name: k3s
   files:
-    - {version: "1.36.4+k3s1", arch: arm64, url: "$url/k3s-arm64"}
+    - {version: "1.36.4+k3s1", arch: arm64, url: "$url/k3s-arm64", sha256: $(digest k3s-arm64)}
 - name: k3s-airgap-images
   files:
-    - {version: "1.36.4+k3s1", arch: arm64, url: "$url/k3s-airgap-images-arm64.tar.zst"}
+    - {version: "1.36.4+k3s1", arch: arm64, url: "$url/k3s-airgap-images-arm64.tar.zst",
+       sha256: $(digest k3s-airgap-images-arm64.tar.zst)}
 YAML
 
 # best COMMAND...: fastest of $runs runs in seconds, and its largest resident memory in MiB. With FRESH set, each run

@@ -5,6 +5,8 @@ use super::message::Failure;
 use crate::base_os::BaseFacts;
 use crate::catalog::ImageEntry;
 use crate::flavour::gates::Os;
+use crate::inputs;
+use crate::lint::lint;
 use crate::plan::{BasePlace, BaseRef, Finding, Severity};
 use crate::planner::{self, Gate, Release, View};
 use crate::spec::{ClusterSpec, Inputs, NodeSpec};
@@ -41,21 +43,25 @@ fn released(entry: &ImageEntry) -> Release {
     }
 }
 
-/// What can be said of the nodes before anything is fetched.
+/// What can be said before anything is fetched: the errors of `lint`, and what the gates say of these nodes.
 ///
 /// # Errors
 /// Something does not fit.
 pub fn before(
     context: &Context,
     cluster: &ClusterSpec,
-    inputs: &Inputs,
+    inputs: &mut Inputs,
     nodes: &[&NodeSpec],
     base: Option<&BaseRef>,
 ) -> Result<Vec<Gate>, Failure> {
+    inputs::read_addons(cluster, inputs)?;
     let views = planner::views(cluster, inputs)?;
     let mut gates = of(context, cluster, inputs, &views, base)?;
+    let mut found = lint(cluster, inputs, &views, &gates, &|_| None);
+    found.retain(|finding| finding.severity == Severity::Error);
     gates.retain(|gate| nodes.iter().any(|node| node.name.as_str() == gate.node));
-    let found: Vec<Finding> = gates.iter().flat_map(Gate::check).collect();
+    let unwise = gates.iter().flat_map(Gate::check);
+    found.extend(unwise.filter(|finding| finding.severity == Severity::Warning));
     judge(context, &found)?;
     Ok(gates)
 }

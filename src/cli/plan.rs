@@ -81,7 +81,7 @@ pub fn plan_nodes(
         memo.save();
     }
     let mut inputs = read?;
-    let opened = gates::before(context, &cluster, &inputs, &nodes, base.as_ref())?;
+    let opened = gates::before(context, &cluster, &mut inputs, &nodes, base.as_ref())?;
     add_secrets(context, &cluster, &mut inputs, remember)?;
     let programs = Programs::open(context, &args.file)?;
     programs.add(context, &cluster, &nodes, &mut inputs)?;

@@ -45,6 +45,19 @@ pub(super) fn check(
             if !seen.insert(&name.value) {
                 continue;
             }
+            // A manifest of the user's own may have none.
+            if !text.text.starts_with("# addon:") {
+                found.warning(
+                    "F190",
+                    &name.origin,
+                    format!(
+                        "the add-on `{}` has no header, so nobody knows which images it needs and whether there are any for these nodes",
+                        name.value
+                    ),
+                    "begin the manifest with a header as docs/addons.md shows",
+                );
+                continue;
+            }
             match parse_header(&text.file, &name.value, &text.text) {
                 Ok(addon) => {
                     one(&addon, distribution, &arches, &name.origin, found);

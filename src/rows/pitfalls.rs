@@ -156,6 +156,15 @@ const SECRET_DIRS: [&str; 8] = [
 /// Longest file that is looked into for keys, in bytes.
 const MAX_KEY: u64 = 1 << 16;
 
+/// Whether a text holds a token of k3s that pins its authority: `K10`, a SHA-256 in hex, `::`. The three letters alone
+/// may stand in any certificate.
+fn has_pinned_token(text: &str) -> bool {
+    text.split("K10").skip(1).any(|rest| {
+        let hash = rest.as_bytes().get(..64);
+        hash.is_some_and(|hash| hash.iter().all(u8::is_ascii_hexdigit)) && rest[64..].starts_with("::")
+    })
+}
+
 fn p25(case: &Case<'_>) -> Judged {
     let mut seen = false;
     for dir in SECRET_DIRS {
@@ -171,11 +180,11 @@ fn p25(case: &Case<'_>) -> Judged {
                 "\tpsk=",
                 "\npsk=",
                 "\ntoken:",
-                "K10",
             ]
             .iter()
             .any(|mark| text.contains(mark))
-                || text.starts_with("token:");
+                || text.starts_with("token:")
+                || has_pinned_token(&text);
             if secret {
                 seen = true;
                 holds(stat.mode & 0o077 == 0, || {

@@ -219,7 +219,7 @@ const VPN: &str = "
 cluster: {name: ceil, domain: ceil.home.arpa}
 network: {lan: 10.11.0.0/25, gateway: 10.11.0.1, dns: [10.11.0.1], vpn: 10.8.0.0/24}
 nodes:
-  - {name: router, profile: p, base: demo, role: router, address: 10.11.0.1/25, overlays: [wireguard],
+  - {name: router, profile: p, base: demo, role: router, accept: [F146], address: 10.11.0.1/25, overlays: [wireguard],
      services: {wireguard: {endpoint: vpn.example.org, clients: [laptop, phone]}}}
 ";
 

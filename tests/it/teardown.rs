@@ -23,11 +23,8 @@ fn cluster() -> Test {
         )
         .profile("p", "description: p\n")
         .programs()
-        .file("addons/first.yaml", "# addon: first\nkind: First\n")
-        .file(
-            "addons/second.yaml.j2",
-            "# addon: second\nkind: Second\nname: {{ node.name }}\n",
-        )
+        .file("addons/first.yaml", "kind: First\n")
+        .file("addons/second.yaml.j2", "kind: Second\nname: {{ node.name }}\n")
         .file("bin/kubectl", RECORDER)
         .mode("bin/kubectl", 0o755)
         .file("bin/ssh", RECORDER)
@@ -76,9 +73,9 @@ fn f126_add_ons_go_first_and_servers_last() {
     assert_eq!(
         log,
         "kubectl --kubeconfig out/kubeconfig delete --ignore-not-found --wait --timeout=180s -f -\n\
-         \x20 | # addon: second\n\x20 | kind: Second\n\x20 | name: one\n\
+         \x20 | kind: Second\n\x20 | name: one\n\
          kubectl --kubeconfig out/kubeconfig delete --ignore-not-found --wait --timeout=180s -f -\n\
-         \x20 | # addon: first\n\x20 | kind: First\n\
+         \x20 | kind: First\n\
          kubectl --kubeconfig out/kubeconfig delete node three --ignore-not-found\n\
          kubectl --kubeconfig out/kubeconfig delete node two --ignore-not-found\n\
          ssh -o BatchMode=yes admin@10.11.0.103 sudo -n /usr/local/sbin/ceil-reset --yes --off\n\
