@@ -61,7 +61,14 @@ impl Builder<'_> {
         let mut keys = seeded.map(|_| SeedKeys::default());
         let mark = self.resolved.edits.len();
         self.machine_id()?;
-        if plan.wishes != Wishes::default() {
+        let wishes = Wishes {
+            legacy: false,
+            ..plan.wishes.clone()
+        };
+        if wishes == Wishes::default() {
+            // What is left as it is must not be open to everybody (F049).
+            self.known_passwords()?;
+        } else {
             self.wishes(keys.as_mut())?;
         }
         // The seed stands with the name, in front of what the system is wished to be.
@@ -116,7 +123,7 @@ impl Builder<'_> {
         let path = format!("{dir}/user-data");
         match cloud_init::user_data(cloud.user_data.as_deref(), hostname, keys)? {
             Some((text, kept)) => {
-                if kept && !plan.wishes.legacy && plan.wishes != Wishes::default() && cloud_init::tells_a_password(&text) {
+                if kept && !plan.wishes.legacy && cloud_init::tells_a_password(&text) {
                     return Err(Failure::Refused(format!(
                         "the base's own user-data makes an account with a password that everyone knows; give `users` of your own, or `legacy: true` to keep that of {}",
                         self.facts.called()

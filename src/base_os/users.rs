@@ -110,7 +110,7 @@ impl Builder<'_> {
     }
 
     /// Accounts of the base that a password opens which everyone knows.
-    fn known_passwords(&mut self) -> Result<(), Failure> {
+    pub(super) fn known_passwords(&mut self) -> Result<(), Failure> {
         let open = self
             .facts
             .system

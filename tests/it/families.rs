@@ -41,7 +41,7 @@ fn cluster(base: &Base, family: &Family) -> Test {
     let mut holes = vec![0; 1 << 20];
     holes[500_000..500_003].copy_from_slice(b"mid");
     Test::new()
-        .cluster("cluster: {name: c}\nnodes: [{name: one, hostname: first, profile: p}]\n")
+        .cluster("cluster: {name: c}\nnodes: [{name: one, hostname: first, profile: p, legacy: true}]\n")
         .profile(
             "p",
             &format!(

@@ -22,21 +22,43 @@ fn one(family: &str, settings: &str) -> Option<Test> {
 #[test]
 fn f049_p32_known_passwords_need_the_legacy_switch() {
     for family in ["hypriot", "raspios-buster"] {
-        let Some(test) = one(family, ", upgrade: false") else {
-            return;
-        };
-        let ran = test
-            .status(1)
-            .stderr_has("a password that everyone knows")
-            .stderr_has("legacy: true")
-            .run();
-        assert!(ran.names("out").is_empty(), "{family}");
+        // Also of a node that wishes nothing.
+        for wish in [", upgrade: false", ""] {
+            let Some(test) = one(family, wish) else {
+                return;
+            };
+            let ran = test
+                .status(1)
+                .stderr_has("a password that everyone knows")
+                .stderr_has("legacy: true")
+                .run();
+            assert!(ran.names("out").is_empty(), "{family}");
+        }
         let Some(test) = one(family, ", upgrade: false, legacy: true") else {
             return;
         };
         let ran = test.run();
         assert_eq!(ran.names("out"), ["one.manifest.json"], "{family}");
     }
+}
+
+/// F010, P59: what lint calls an error ends a build before anything is fetched, unless the node accepts it.
+#[test]
+fn f010_a_board_that_cannot_run_the_system_is_refused() {
+    let build = |more: &str| {
+        Test::new()
+            .cluster(&format!(
+                "cluster: {{name: c}}\nnodes:\n  - {{name: one, profile: minimal, board: pi2b, arch: arm64{more}}}\n"
+            ))
+            .args(["build", "one", "--base", "demo", "--format", "none"])
+    };
+    let ran = build("")
+        .status(1)
+        .stderr_has("cluster.yaml:3")
+        .stderr_has("F010")
+        .run();
+    assert!(ran.names("out").is_empty() && !ran.path("secrets.yaml").exists());
+    build(", accept: [F010]").run();
 }
 
 /// P38: radios stay off without a country, so that a WiFi needs one.
