@@ -577,7 +577,12 @@ fn f047_f046_zone_locale_and_keyboard() {
 
 #[test]
 fn f035_the_clock_is_not_older_than_the_build() {
-    let wishes = || wish(|w| w.legacy = true);
+    let wishes = || {
+        wish(|w| {
+            w.legacy = true;
+            w.upgrade = Some(false);
+        })
+    };
     let mut facts = bare();
     for (stock, expected) in [
         ("2024-03-15 15:00:00\n", true),
