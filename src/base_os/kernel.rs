@@ -2,25 +2,62 @@
 
 use super::builder::{Builder, Failure};
 
+/// Where kernel parameters go (sysctl.d(5)).
+pub const SYSCTLS_FILE: &str = "/etc/sysctl.d/90-ceil.conf";
+/// Where kernel modules go (modules-load.d(5)).
+pub const MODULES_FILE: &str = "/etc/modules-load.d/ceil.conf";
+
+/// The text of [`SYSCTLS_FILE`].
+///
+/// # Errors
+/// A name or a value that would be something else there, in words.
+pub fn sysctls_text(sysctls: &[(String, String)]) -> Result<String, String> {
+    let mut text = String::new();
+    for (key, value) in sysctls {
+        let ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/' | b'*');
+        if key.is_empty() || !key.bytes().all(ok) || value.contains(['\n', '\r']) {
+            return Err(format!(
+                "`{}` is no kernel parameter; write its name and one line, such as `net.ipv4.ip_forward: 1`",
+                key.escape_debug()
+            ));
+        }
+        text.push_str(&format!("{key} = {value}\n"));
+    }
+    Ok(text)
+}
+
+/// The text of [`MODULES_FILE`].
+///
+/// # Errors
+/// A name that no module can have, in words.
+pub fn modules_text(modules: &[String]) -> Result<String, String> {
+    let mut text = String::new();
+    for name in modules {
+        module_name(name)?;
+        text.push_str(&format!("{name}\n"));
+    }
+    Ok(text)
+}
+
+fn module_name(name: &str) -> Result<(), String> {
+    let ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    if name.is_empty() || !name.bytes().all(ok) {
+        return Err(format!(
+            "`{}` is no kernel module; write a name such as `br_netfilter`",
+            name.escape_debug()
+        ));
+    }
+    Ok(())
+}
+
 impl Builder<'_> {
     pub(super) fn sysctls(&mut self) -> Result<(), Failure> {
-        let plan = self.plan;
-        let sysctls = &plan.wishes.sysctls;
+        let sysctls = &self.plan.wishes.sysctls;
         if sysctls.is_empty() {
             return Ok(());
         }
-        let mut text = String::new();
-        for (key, value) in sysctls {
-            let ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/' | b'*');
-            if key.is_empty() || !key.bytes().all(ok) || value.contains(['\n', '\r']) {
-                return Err(Failure::Refused(format!(
-                    "`{}` is no kernel parameter; write its name and one line, such as `net.ipv4.ip_forward: 1`",
-                    key.escape_debug()
-                )));
-            }
-            text.push_str(&format!("{key} = {value}\n"));
-        }
-        self.file("/etc/sysctl.d/90-ceil.conf", &text, 0o644)?;
+        let text = sysctls_text(sysctls).map_err(Failure::Refused)?;
+        self.file(SYSCTLS_FILE, &text, 0o644)?;
         Ok(())
     }
 
@@ -31,17 +68,11 @@ impl Builder<'_> {
             return Ok(());
         }
         for name in modules {
-            let ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
-            if name.is_empty() || !name.bytes().all(ok) {
-                return Err(Failure::Refused(format!(
-                    "`{}` is no kernel module; write a name such as `br_netfilter`",
-                    name.escape_debug()
-                )));
-            }
+            module_name(name).map_err(Failure::Refused)?;
             self.need_module(name)?;
         }
-        let text: String = modules.iter().map(|m| format!("{m}\n")).collect();
-        self.file("/etc/modules-load.d/ceil.conf", &text, 0o644)?;
+        let text = modules_text(modules).map_err(Failure::Refused)?;
+        self.file(MODULES_FILE, &text, 0o644)?;
         Ok(())
     }
 

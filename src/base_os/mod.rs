@@ -29,6 +29,7 @@ pub use facts::{
     cgroup_generation,
 };
 pub use identity::identity_edits;
+pub use kernel::{MODULES_FILE, SYSCTLS_FILE, modules_text, sysctls_text};
 pub use probe::probe;
 
 /// Where cloud-init finds its seed files.

@@ -106,7 +106,7 @@ pub fn build(context: &Context, args: &args::Build) -> Result<Outcome, Failure> 
     context.use_lock(&args.cluster, mode, true)?;
     let planned = plan_nodes(context, &args.cluster, &args.nodes, Remember::Yes)?;
     for (name, text) in &planned.kubeconfigs {
-        let file = kubeconfig_path(&args.out, name, &planned.cluster);
+        let file = kubeconfig_path(&args.out, name, planned.spec.name.as_str());
         Output::private(&file, text.reveal().as_bytes())?.finish()?;
     }
     for (name, text) in &planned.clients {
@@ -151,6 +151,8 @@ fn build_node(
         name.push(ending);
         PathBuf::from(name)
     };
+    let image = &finished.image.overlay;
+    let judge_rows = |manifest: &Manifest| rows::built(context, args, node, image, manifest, &base.source);
     let mut manifest = manifest(node, &base, &finished)?;
     manifest
         .inputs
@@ -158,15 +160,8 @@ fn build_node(
     let manifest_path = with(".manifest.json");
     if format == OutputFormat::None {
         if args.verify {
-            verify::unwritten(&finished.image.overlay, &manifest)?;
-            rows::built(
-                context,
-                args,
-                node,
-                &finished.image.overlay,
-                &manifest,
-                &base.source,
-            )?;
+            verify::unwritten(image, &manifest)?;
+            judge_rows(&manifest)?;
         }
         Output::with_bytes(&manifest_path, manifest.to_json().as_bytes())?.finish()?;
         return built(context, node, &manifest, None, &manifest_path);
@@ -198,15 +193,8 @@ fn build_node(
         file.finish()?;
     }
     if args.verify {
-        verify::built(context, &image_path, &finished.image.overlay, &manifest)?;
-        rows::built(
-            context,
-            args,
-            node,
-            &finished.image.overlay,
-            &manifest,
-            &base.source,
-        )?;
+        verify::built(context, &image_path, image, &manifest)?;
+        judge_rows(&manifest)?;
     }
     built(context, node, &manifest, Some(&image_path), &manifest_path)
 }

@@ -8,6 +8,7 @@ use super::context::{Context, open_content};
 use super::message::{self, Failure, Outcome};
 use super::plan::{Remember, plan_nodes};
 use super::programs;
+use crate::base_os::{MODULES_FILE, SYSCTLS_FILE, modules_text, sysctls_text};
 use crate::disk::Source;
 use crate::emit::Output;
 use crate::fetch::FilePool;
@@ -15,10 +16,6 @@ use crate::lock::Mode as LockMode;
 use crate::plan::{Content, Edit, NodePlan, Op, UnitState};
 use crate::planner::KUBERNETES;
 use crate::values::Mode;
-
-/// Where an archive has what the kernel needs.
-const MODULES: &str = "/etc/modules-load.d/ceil.conf";
-const SYSCTLS: &str = "/etc/sysctl.d/90-ceil.conf";
 
 /// Writes the archive: files of Kubernetes, its programs and images, settings of the kernel. Nothing of the node's
 /// own overlays, accounts or networks is in it.
@@ -88,22 +85,12 @@ pub fn join_bundle(context: &Context, file: &Path, node: &str, out: &Path) -> Re
 /// The archive, sorted by path, owned by root, with the build epoch as its time.
 fn write(output: &Output, plan: &NodePlan, edits: &[Edit]) -> io::Result<()> {
     let mut tar = tar::Builder::new(BufWriter::new(output.file()));
-    let modules: String = plan.wishes.modules.iter().map(|m| format!("{m}\n")).collect();
-    let sysctls: String = plan
-        .wishes
-        .sysctls
-        .iter()
-        .map(|(key, value)| format!("{key} = {value}\n"))
-        .collect();
-    let mut entries: Vec<(String, Entry)> = vec![
-        (
-            MODULES.to_owned(),
-            Entry::File(Content::inline(modules.as_bytes()), Mode(0o644)),
-        ),
-        (
-            SYSCTLS.to_owned(),
-            Entry::File(Content::inline(sysctls.as_bytes()), Mode(0o644)),
-        ),
+    let modules = modules_text(&plan.wishes.modules).map_err(io::Error::other)?;
+    let sysctls = sysctls_text(&plan.wishes.sysctls).map_err(io::Error::other)?;
+    let text = |text: &str| Entry::File(Content::inline(text.as_bytes()), Mode(0o644));
+    let mut entries = vec![
+        (MODULES_FILE.to_owned(), text(&modules)),
+        (SYSCTLS_FILE.to_owned(), text(&sysctls)),
     ];
     for edit in edits {
         match &edit.op {

@@ -50,8 +50,10 @@ pub struct Planned {
     pub clients: Vec<(String, Secret)>,
     /// What is asked of each node's base once it is open.
     pub gates: Vec<Gate>,
-    /// Name of the file's own cluster.
-    pub cluster: String,
+    /// The cluster file.
+    pub spec: ClusterSpec,
+    /// What it names.
+    pub inputs: Inputs,
     /// Where programs come from.
     pub programs: Programs,
 }
@@ -99,7 +101,8 @@ pub fn plan_nodes(
         kubeconfigs,
         clients,
         gates: opened,
-        cluster: cluster.name.to_string(),
+        spec: cluster,
+        inputs,
         programs,
     })
 }

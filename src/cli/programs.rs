@@ -12,12 +12,13 @@ use super::locked::Brought;
 use super::message::{self, Failure};
 use super::plan::say_fetched;
 use crate::artifacts::{Artifact, ArtifactCatalog, ArtifactError, Install};
+use crate::catalog::Catalog;
 use crate::disk::Source;
 use crate::emit::Input;
-use crate::plan::{Attributes, BasePlace, Edit, NodePlan, Op, Program};
+use crate::plan::{BasePlace, Edit, NodePlan, Op, Program};
 use crate::planner::{self, ProgramWish};
 use crate::spec::{ClusterSpec, Inputs, NodeSpec, Resolved};
-use crate::values::{Arch, ELF_HEAD, ImagePath, Mode, Owner, VolumeName, check_machine};
+use crate::values::{Arch, ELF_HEAD, ImagePath, Mode, VolumeName, check_machine};
 
 /// The catalog of artifacts of a cluster file, and what was brought of it in this run.
 #[derive(Debug)]
@@ -50,13 +51,15 @@ impl Programs {
         inputs: &mut Inputs,
     ) -> Result<(), Failure> {
         let mut found = BTreeMap::new();
+        let bases = context.catalog()?;
         for view in planner::views(cluster, inputs)? {
             if nodes.iter().all(|node| node.name != view.spec.name) {
                 continue;
             }
+            let arch = node_arch(&bases, view.resolved);
             let mut programs = Vec::new();
             for wish in planner::wanted_programs(cluster, &view)? {
-                let arch = node_arch(context, view.resolved).ok_or_else(|| {
+                let arch = arch.ok_or_else(|| {
                     Failure::new(format!(
                         "{}: node `{}` gets `{}`, and nothing says which architecture it has",
                         wish.origin, view.spec.name, wish.name
@@ -172,17 +175,11 @@ pub fn edits(node: &NodePlan, brought: &[Rc<Brought>]) -> Result<Vec<Edit>, Fail
     for (program, brought) in node.programs.iter().zip(brought) {
         for file in &brought.files {
             edits.push(Edit {
-                op: Op::Put {
-                    at: ImagePath::on(VolumeName::Root, &file.to)?,
-                    content: file.content.clone(),
-                    attributes: Attributes {
-                        mode: Some(Mode(file.mode)),
-                        owner: Some(Owner::default()),
-                        mtime: None,
-                    },
-                    xattrs: Vec::new(),
-                    sparse: false,
-                },
+                op: Op::of_root(
+                    ImagePath::on(VolumeName::Root, &file.to)?,
+                    file.content.clone(),
+                    Mode(file.mode),
+                ),
                 origin: program.origin.clone(),
             });
         }
@@ -275,14 +272,14 @@ pub fn fetch(context: &Context, programs: &Programs, nodes: &[NodePlan]) -> Resu
 }
 
 /// The architecture of a node: what it says, or that of its base in the catalog.
-fn node_arch(context: &Context, node: &Resolved) -> Option<Arch> {
+fn node_arch(bases: &Catalog, node: &Resolved) -> Option<Arch> {
     if let Some(arch) = &node.settings.arch {
         return Some(arch.value);
     }
     match node.base.as_ref().map(|base| &base.place) {
         // It has no programs of its own that would say.
         Some(BasePlace::Name(name)) if name == "demo" => Some(Arch::Arm64),
-        Some(BasePlace::Name(name)) => context.catalog().ok()?.lookup(name).ok().map(|e| e.arch),
+        Some(BasePlace::Name(name)) => bases.lookup(name).ok().map(|e| e.arch),
         _ => None,
     }
 }

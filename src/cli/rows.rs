@@ -7,6 +7,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::args;
+use super::build::kubeconfig_path;
 use super::context::Context;
 use super::memo::Memo;
 use super::message::{self, Failure, Outcome};
@@ -97,12 +98,8 @@ fn judge(image: &Image, evidence: &Evidence<'_>, catalog: &Catalog) -> Result<Ve
 
 /// Certificates of the cluster's authority, from the kubeconfig that was written beside the image.
 fn authority(dir: &Path, cluster: &str, known: &Known) -> Option<String> {
-    let file = if cluster == known.cluster.name.as_str() {
-        "kubeconfig".to_owned()
-    } else {
-        format!("kubeconfig-{cluster}")
-    };
-    let text = std::fs::read_to_string(dir.join(file)).ok()?;
+    let file = kubeconfig_path(dir, cluster, known.cluster.name.as_str());
+    let text = std::fs::read_to_string(file).ok()?;
     let data: Value = serde_saphyr::from_str(&text).ok()?;
     let packed = data["clusters"][0]["cluster"]["certificate-authority-data"].as_str()?;
     let bytes = base64::engine::general_purpose::STANDARD.decode(packed).ok()?;

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::args;
 use super::context::Context;
 use super::message::{self, Failure, Outcome};
-use super::plan::{Remember, plan_nodes, read_settings};
+use super::plan::{Remember, plan_nodes};
 use crate::export;
 use crate::plan::{Content, NodePlan, Op};
 use crate::planner::{self, View};
@@ -39,10 +39,10 @@ pub fn teardown(context: &Context, args: &args::Teardown) -> Result<Outcome, Fai
         base: None,
     };
     context.use_lock(&cluster_args, crate::lock::Mode::Fill, false)?;
-    let plans = plan_nodes(context, &cluster_args, &[], Remember::No)?.plans;
-    let (cluster, inputs) = read_settings(context, &args.file)?;
-    let views = planner::views(&cluster, &inputs)?;
-    let steps = steps(&cluster, &views, &plans, &args.out);
+    let planned = plan_nodes(context, &cluster_args, &[], Remember::No)?;
+    let cluster = &planned.spec;
+    let views = planner::views(cluster, &planned.inputs)?;
+    let steps = steps(cluster, &views, &planned.plans, &args.out);
     if steps.is_empty() {
         return Err(Failure::new(format!(
             "{}: no node is part of Kubernetes, so there is nothing to take apart",

@@ -224,13 +224,7 @@ impl NodeFiles {
                     at,
                     attributes: owned(Some(*mode)),
                 },
-                Item::File { content, mode, .. } => Op::Put {
-                    at,
-                    content: content.clone(),
-                    attributes: owned(Some(*mode)),
-                    xattrs: Vec::new(),
-                    sparse: false,
-                },
+                Item::File { content, mode, .. } => Op::of_root(at, content.clone(), *mode),
                 Item::Link { to, .. } => Op::Symlink {
                     at,
                     to: to.clone(),

@@ -287,3 +287,21 @@ pub enum Op {
         root: GrowRule,
     },
 }
+
+impl Op {
+    /// Puts a file that belongs to root, with a mode.
+    #[must_use]
+    pub fn of_root(at: ImagePath, content: Content, mode: Mode) -> Self {
+        Self::Put {
+            at,
+            content,
+            attributes: Attributes {
+                mode: Some(mode),
+                owner: Some(Owner::default()),
+                mtime: None,
+            },
+            xattrs: Vec::new(),
+            sparse: false,
+        }
+    }
+}

@@ -5,10 +5,10 @@ use crate::flavour::{
     self, Cluster, Cni, Endpoint, Flavour, FlavourError, Kubelet, KubernetesVersion, Node, NodeFiles,
     Registries, SwapUse, TokenTtl, kubeadm,
 };
-use crate::plan::{Attributes, Content, Edit, Op, Origin};
+use crate::plan::{Edit, Op, Origin};
 use crate::secrets::{Kind, Secret};
 use crate::spec::{At, ClusterSpec, Distribution, Inputs, KubernetesSpec, Role, SwapSettings};
-use crate::values::{ImagePath, ImagePathError, Mode, Owner};
+use crate::values::{ImagePath, ImagePathError, Mode};
 
 use super::secrets::own_name;
 use super::variables::{API_PORT, endpoint};
@@ -322,26 +322,12 @@ pub(super) fn addons(
             continue;
         }
         edits.push(Edit {
-            op: put(at, content),
+            // For the server alone, whether or not it holds a secret.
+            op: Op::of_root(at, content, Mode(0o600)),
             origin: name.origin.clone(),
         });
     }
     Ok(edits)
-}
-
-/// Manifests are for the server alone, whether or not they hold a secret.
-fn put(at: ImagePath, content: Content) -> Op {
-    Op::Put {
-        at,
-        content,
-        attributes: Attributes {
-            mode: Some(Mode(0o600)),
-            owner: Some(Owner::default()),
-            mtime: None,
-        },
-        xattrs: Vec::new(),
-        sparse: false,
-    }
 }
 
 /// A kubeconfig for each cluster of the file, by its name: it works the moment the API answers (F118).

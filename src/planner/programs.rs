@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::flavour::{Flavour, k3s, kubeadm};
-use crate::plan::{Attributes, Edit, Op, Origin};
+use crate::plan::{Edit, Op, Origin};
 use crate::spec::{ClusterSpec, Inputs, image_archive};
-use crate::values::{ImagePath, Mode, Owner, VolumeName};
+use crate::values::{ImagePath, Mode, VolumeName};
 
 use super::PlanError;
 use super::kubernetes::{flavour_of, version};
@@ -117,17 +117,7 @@ pub(super) fn archives(
             .ok_or_else(|| PlanError::not_read(&image.origin, path.display()))?;
         let at = place(folder, &path, &image.origin)?;
         edits.push(Edit {
-            op: Op::Put {
-                at,
-                content,
-                attributes: Attributes {
-                    mode: Some(Mode(0o644)),
-                    owner: Some(Owner::default()),
-                    mtime: None,
-                },
-                xattrs: Vec::new(),
-                sparse: false,
-            },
+            op: Op::of_root(at, content, Mode(0o644)),
             origin: image.origin.clone(),
         });
     }
