@@ -134,6 +134,10 @@ done
 
 printf '\x10\x00\x00\x00\x00\x00\x05\x00\x01\x00' >corpus/bmap/two
 printf '\x00\x00\xff\xff\xff\xff' >corpus/bmap/large
-cp ../fixtures/clusters/example/cluster.yaml ../fixtures/clusters/example/profiles/*.yaml ../profiles/*.yaml corpus/texts/
+cp ../profiles/*.yaml corpus/texts/
+for file in ../fixtures/clusters/example/cluster.yaml ../fixtures/clusters/example/profiles/*.yaml; do
+  # Both folders have a profile `node`.
+  cp "$file" "corpus/texts/example-${file##*/}"
+done
 printf '%064d  file\n' 0 >corpus/checksums/list
 printf 'SHA256 (file) = %064d\n' 0 >corpus/checksums/bsd
