@@ -138,6 +138,24 @@ pub(super) fn tells_a_password(text: &str) -> bool {
     })
 }
 
+/// A seed file of ours without the lines that hold secrets: hashes of passwords and keys of WiFi.
+pub(super) fn without_secrets(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let secret = |line: &&str| {
+        let key = line.trim_start_matches([' ', '-']);
+        ["passwd:", "hashed_passwd:", "plain_text_passwd:", "password:"]
+            .iter()
+            .any(|name| key.starts_with(name))
+    };
+    let mut out: String = text
+        .lines()
+        .filter(|line| !secret(line))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    out.push_str("# Secrets were taken out after the first boot.\n");
+    out
+}
+
 fn only_comments(text: &str) -> bool {
     text.lines()
         .map(str::trim)

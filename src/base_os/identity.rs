@@ -1,6 +1,6 @@
 use crate::amend::{hosts_loopback, hosts_members};
 use crate::plan::{Address, Content, NodePlan, Op, Wishes};
-use crate::values::VolumeName;
+use crate::values::{ImagePath, VolumeName};
 
 use super::builder::{Builder, Failure};
 use super::cloud_init::SeedKeys;
@@ -8,6 +8,10 @@ use super::{BaseFacts, CloudInit, Resolved, Seed, cloud_init, network};
 
 /// `/etc/hosts` of a base that has none.
 const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\t\tlocalhost ip6-localhost ip6-loopback\nff02::1\t\tip6-allnodes\nff02::2\t\tip6-allrouters\n";
+
+/// The step of the first boot that takes secrets off the boot volume, and where it finds what it puts there.
+const SCRUB: &str = "/usr/local/lib/ceil/steps/scrub";
+const CLEAN: &str = "/var/lib/ceil/clean";
 
 /// The edits that make a node what it should be on this base: its name, addresses, accounts and all else that it wishes
 /// of the operating system, and cloud-init's seed. They come before the node's own edits, and a file that the node puts
@@ -78,6 +82,47 @@ impl Builder<'_> {
         }
         self.network(seeded)?;
         self.resolved.edits.extend(wished);
+        self.clean_copies()
+    }
+
+    /// What the step `scrub` of the first boot puts in the place of files with secrets on the boot volume, and the digests
+    /// by which it knows them.
+    fn clean_copies(&mut self) -> Result<(), Failure> {
+        let step = ImagePath::on(VolumeName::Root, SCRUB)?;
+        if !self.taken(&step) {
+            return Ok(());
+        }
+        let mut sums = String::new();
+        let mut copies = Vec::new();
+        for edit in &self.resolved.edits {
+            let Op::Put {
+                at,
+                content:
+                    Content::Inline {
+                        bytes,
+                        digest,
+                        secret: true,
+                    },
+                ..
+            } = &edit.op
+            else {
+                continue;
+            };
+            if at.volume != Some(VolumeName::Boot) {
+                continue;
+            }
+            let path = at.path().trim_start_matches('/');
+            sums.push_str(&format!("{}  {path}\n", digest.hex()));
+            copies.push((format!("{CLEAN}/{path}"), cloud_init::without_secrets(bytes)));
+        }
+        if copies.is_empty() {
+            return Ok(());
+        }
+        for (path, text) in copies {
+            self.file(&path, &text, 0o600)?;
+        }
+        self.secret(&format!("{CLEAN}/SHA256SUMS"), &sums)?;
+        self.note("secrets on the boot volume are taken off it by the first boot once they have been used");
         Ok(())
     }
 

@@ -17,6 +17,9 @@ use crate::plan::{Content, Edit, NodePlan, Op, UnitState};
 use crate::planner::KUBERNETES;
 use crate::values::Mode;
 
+/// The overlay whose steps make the host join.
+const FIRST_BOOT: &str = "overlays/first-boot";
+
 /// Writes the archive: files of Kubernetes, its programs and images, settings of the kernel. Nothing of the node's
 /// own overlays, accounts or networks is in it.
 ///
@@ -41,7 +44,7 @@ pub fn join_bundle(context: &Context, file: &Path, node: &str, out: &Path) -> Re
     let of_kubernetes: Vec<Edit> = plan
         .edits
         .iter()
-        .filter(|edit| edit.origin.file == KUBERNETES)
+        .filter(|edit| edit.origin.file == KUBERNETES || edit.origin.file == FIRST_BOOT)
         .cloned()
         .collect();
     if of_kubernetes.is_empty() {
@@ -58,13 +61,16 @@ pub fn join_bundle(context: &Context, file: &Path, node: &str, out: &Path) -> Re
     write(&output, plan, &edits)
         .map_err(|e| Failure::from(e).while_doing(format!("cannot write `{}`", out.display())))?;
     output.finish()?;
-    let units: Vec<&str> = plan
+    let mut units: Vec<&str> = plan
         .wishes
         .units
         .iter()
         .filter(|unit| matches!(unit.state, UnitState::Enabled(_)))
         .map(|unit| unit.name.as_str())
         .collect();
+    if edits.iter().any(|edit| edit.origin.file == FIRST_BOOT) {
+        units.push("ceil-first-boot.target");
+    }
     let command = format!(
         "tar -C / -xpf {} && modprobe -a {} && sysctl --system && systemctl daemon-reload && systemctl enable --now {}",
         out.file_name().unwrap_or_default().to_string_lossy(),

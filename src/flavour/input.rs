@@ -35,6 +35,8 @@ pub struct Cluster {
     pub disable: Vec<String>,
     /// Registries beside those that everyone knows.
     pub registries: Registries,
+    /// Settings of k3s's servers that are laid over those that are made here.
+    pub config: serde_json::Map<String, serde_json::Value>,
     /// The way out, for nodes that have none of their own (F086).
     pub proxy: Option<Proxy>,
 }
@@ -129,6 +131,17 @@ pub struct Node {
     pub taints: Option<Vec<Taint>>,
     /// Settings of its kubelet.
     pub kubelet: Kubelet,
+    /// Its range of pods and the ways to the others', where nodes route to each other's pods.
+    pub pods: Option<PodRoutes>,
+}
+
+/// The network of pods as routes between nodes of one LAN: no daemon and no image, fixed addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodRoutes {
+    /// The range of the node's own pods in CIDR form.
+    pub own: String,
+    /// Ranges of the other nodes, and the addresses of these nodes.
+    pub others: Vec<(String, IpAddr)>,
 }
 
 impl Node {

@@ -60,6 +60,9 @@ pub fn server(cluster: &Cluster, node: &Node, with: &K3sServer) -> Result<NodeFi
     if let Some(ip) = node.ip {
         map.insert("advertise-address".to_owned(), json!(ip.to_string()));
     }
+    for (key, value) in &cluster.config {
+        map.insert(key.clone(), value.clone());
+    }
     let mut made = common(cluster, node, map, "k3s.service")?;
     made.items.extend(with.files.iter().cloned());
     made.items.push(Item::dir(MANIFESTS_DIR, 0o700));
@@ -151,6 +154,7 @@ fn common(
     }
     made.items.push(Item::dir(IMAGES_DIR, 0o755));
     made.enable(unit);
+    made.bridge("/var/lib/rancher/k3s/agent/etc/cni/net.d", cluster, node);
     Ok(made)
 }
 

@@ -17,7 +17,7 @@ mod version;
 mod yaml;
 
 pub use input::{
-    Cluster, Cni, Effect, Endpoint, Node, Proxy, Registries, Role, Taint, TokenTtl, label_problem,
+    Cluster, Cni, Effect, Endpoint, Node, PodRoutes, Proxy, Registries, Role, Taint, TokenTtl, label_problem,
 };
 pub use kubelet::{Kubelet, SwapUse};
 pub use version::{KubernetesVersion, VersionError};
@@ -76,6 +76,8 @@ pub enum FlavourError {
 
 /// The script that takes Kubernetes off a node again (F125), and its text.
 pub const RESET: &str = "/usr/local/sbin/ceil-reset";
+/// Routes to the pods of other nodes, as `ip -batch` reads them.
+const POD_ROUTES: &str = "/etc/ceil/pod-routes";
 const RESET_SCRIPT: &str = include_str!("reset.sh");
 
 /// One thing on the root volume; everything belongs to root.
@@ -188,6 +190,51 @@ impl NodeFiles {
             ],
             ..Self::default()
         }
+    }
+
+    /// The network of pods as a bridge of the node and routes to the others, where the cluster has it.
+    fn bridge(&mut self, folder: &str, cluster: &Cluster, node: &Node) {
+        let Some(pods) = &node.pods else {
+            return;
+        };
+        let list = serde_json::json!({
+            "cniVersion": "0.4.0",
+            "name": "ceil",
+            "plugins": [
+                {
+                    "type": "bridge",
+                    "bridge": "cni0",
+                    "isGateway": true,
+                    "hairpinMode": true,
+                    "ipam": {
+                        "type": "host-local",
+                        "ranges": [[{"subnet": pods.own}]],
+                        "routes": [{"dst": "0.0.0.0/0"}],
+                    },
+                },
+                {"type": "portmap", "capabilities": {"portMappings": true}},
+            ],
+        });
+        self.items.push(Item::text(
+            &format!("{folder}/10-ceil.conflist"),
+            &format!("{list:#}\n"),
+        ));
+        let routes: String = pods
+            .others
+            .iter()
+            .map(|(range, via)| format!("route replace {range} via {via}\n"))
+            .collect();
+        self.items.push(Item::text(POD_ROUTES, &routes));
+        self.items.push(Item::text(
+            "/etc/systemd/system/ceil-pod-routes.service",
+            &units::pod_routes(&cluster.pods),
+        ));
+        // Otherwise systemd-networkd drops them when it sets up its links again.
+        self.items.push(Item::text(
+            "/etc/systemd/networkd.conf.d/ceil-pod-routes.conf",
+            "[Network]\nManageForeignRoutes=no\n",
+        ));
+        self.enable("ceil-pod-routes.service");
     }
 
     fn enable(&mut self, unit: &str) {

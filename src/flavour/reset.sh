@@ -32,7 +32,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 say "stopping"
-for unit in ceil-kubeadm k3s k3s-agent kubelet containerd; do
+for unit in ceil-cluster ceil-addons ceil-kubeconfig k3s k3s-agent kubelet containerd; do
   if [ -n "$off" ]; then systemctl disable "$unit.service" 2>/dev/null || true; fi
   systemctl stop "$unit.service" 2>/dev/null || true
 done
@@ -78,7 +78,10 @@ for family in iptables ip6tables; do
 done
 
 say "removing state"
-rm -rf /etc/cni/net.d /var/lib/cni /var/lib/kubelet /var/lib/etcd /run/flannel /run/k3s
+rm -rf /var/lib/cni /var/lib/kubelet /var/lib/etcd /run/flannel /run/k3s
+if [ -d /etc/cni/net.d ]; then
+  find /etc/cni/net.d -mindepth 1 ! -name 10-ceil.conflist -delete
+fi
 # Of k3s the authorities, tokens and manifests of the card stay, and the archives of images.
 k3s=/var/lib/rancher/k3s
 rm -rf "$k3s/server/db" "$k3s/server/cred" "$k3s/data"
@@ -90,4 +93,9 @@ rm -rf /etc/rancher/node
 rm -rf /etc/kubernetes/manifests
 rm -f /etc/kubernetes/admin.conf /etc/kubernetes/super-admin.conf /etc/kubernetes/kubelet.conf \
   /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/controller-manager.conf /etc/kubernetes/scheduler.conf
+# The steps of the first boot that made the node a member are taken again, unless it is to stay off.
+rm -f /var/lib/ceil/ready /var/lib/ceil/failed/*
+if [ -z "$off" ]; then
+  rm -f /var/lib/ceil/done/cluster /var/lib/ceil/done/addons
+fi
 say "done"

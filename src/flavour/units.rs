@@ -57,11 +57,12 @@ pub(super) fn containerd() -> String {
     )
 }
 
-/// `kubelet.service`. It runs in vain, and is started again, until kubeadm has written its configuration.
+/// `kubelet.service`. kubeadm starts it once it has written its configuration.
 pub(super) fn kubelet() -> String {
     format!(
         "[Unit]\nDescription=Kubernetes node agent (kubelet)\nDocumentation=https://kubernetes.io/docs/\n{ORDER}\
-         After=containerd.service\nStartLimitIntervalSec=0\n\n\
+         After=containerd.service\nStartLimitIntervalSec=0\n\
+         ConditionPathExists=/var/lib/kubelet/config.yaml\n\n\
          [Service]\nExecStart=/usr/local/bin/kubelet\nRestart=always\nRestartSec=10\n\n\
          [Install]\nWantedBy=multi-user.target\n"
     )
@@ -81,29 +82,20 @@ ExecStart=
 ExecStart=/usr/local/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS
 ";
 
-/// The unit that makes the node a member once, and tries again until it is one (F110).
-///
-/// `Type=simple` rather than `oneshot`, which older systemd does not restart. A worker that was interrupted forgets
-/// the two files that kubeadm would stumble over; those of a server are its own and stay.
-pub(super) fn kubeadm(first: bool, server: bool) -> String {
-    let (what, command) = if first {
-        ("Starts", "init")
-    } else {
-        ("Joins", "join")
-    };
-    let forget = if server {
-        ""
-    } else {
-        "ExecStartPre=-/bin/rm -f /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/pki/ca.crt\n"
-    };
+/// `ceil-pod-routes.service`: the way to the pods of other nodes, and for pods the way out of the cluster.
+pub(super) fn pod_routes(pods: &str) -> String {
+    let rule =
+        format!("POSTROUTING -s {pods} ! -d {pods} -m comment --comment \"pods to the world\" -j MASQUERADE");
     format!(
-        "[Unit]\nDescription={what} the Kubernetes cluster (kubeadm)\nDocumentation=https://kubernetes.io/docs/\n\
-         {ORDER}Requires=containerd.service\nAfter=containerd.service\n\
-         ConditionPathExists=!/etc/kubernetes/kubelet.conf\nStartLimitIntervalSec=0\n\n\
-         [Service]\nType=simple\nRemainAfterExit=yes\n{forget}\
-         ExecStart=/usr/local/bin/kubeadm {command} --config=/etc/kubernetes/kubeadm.yaml\n\
-         Restart=on-failure\nRestartSec=15\nTimeoutStartSec=0\n\n\
-         [Install]\nWantedBy=multi-user.target\n"
+        "[Unit]\nDescription=Routes to the pods of other nodes\n\
+         Wants=network-online.target\nAfter=network-online.target\nBefore=kubelet.service k3s.service k3s-agent.service\n\
+         ConditionPathExists={}\n\n\
+         [Service]\nType=oneshot\nRemainAfterExit=yes\n\
+         ExecStart=/usr/bin/env ip -force -batch {}\n\
+         ExecStart=/bin/sh -c 'iptables -w -t nat -C {rule} 2>/dev/null || iptables -w -t nat -A {rule}'\n\n\
+         [Install]\nWantedBy=multi-user.target\n",
+        super::POD_ROUTES,
+        super::POD_ROUTES
     )
 }
 

@@ -142,7 +142,7 @@ fn subject(
         return Ok(Subject::Plain(system, base));
     };
     let peers = view.peers(views);
-    let node = node(view, &peers)?;
+    let node = node(cluster, view, &peers)?;
     let manifests: Vec<&str> = if view.is_first_server(&peers) {
         settings
             .addons
@@ -172,7 +172,7 @@ fn subject(
                 .is_some_and(|v| v == "false"),
         vxlan: kubernetes.cni.as_ref().is_none_or(|cni| cni.value == "flannel"),
         trimmed: !kubernetes.disable.is_empty(),
-        ignore_preflight: options(cluster, view)?.ignore_preflight,
+        ignore_preflight: options(cluster, inputs, view)?.ignore_preflight,
         k3s_armhf: None,
         kubernetes_from_apt: has("kubelet") || has("kubeadm"),
         gluster_in_tree: manifests

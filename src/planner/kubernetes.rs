@@ -3,12 +3,12 @@
 use crate::flavour::pki::{K3sPki, KubeadmPki, Secrets, wanted};
 use crate::flavour::{
     self, Cluster, Cni, Endpoint, Flavour, FlavourError, Kubelet, KubernetesVersion, Node, NodeFiles,
-    Registries, SwapUse, TokenTtl, kubeadm,
+    PodRoutes, Registries, SwapUse, TokenTtl, kubeadm,
 };
 use crate::plan::{Edit, Op, Origin};
 use crate::secrets::{Kind, Secret};
 use crate::spec::{At, ClusterSpec, Distribution, Inputs, KubernetesSpec, Role, SwapSettings};
-use crate::values::{ImagePath, ImagePathError, Mode};
+use crate::values::{ImagePath, ImagePathError, Mode, Network4};
 
 use super::secrets::own_name;
 use super::variables::{API_PORT, endpoint};
@@ -21,9 +21,9 @@ const KUBERNETES: &str = "v1.36.4";
 /// Networks when the address plan has none: the defaults of k3s.
 const PODS: &str = "10.42.0.0/16";
 const SERVICES: &str = "10.43.0.0/16";
+/// The network of pods without a daemon.
+const BRIDGE: &str = "bridge";
 const DNS_DOMAIN: &str = "cluster.local";
-/// Major version of containerd.
-pub(super) const CONTAINERD: u32 = 2;
 /// A year: a card may lie in a drawer.
 const TOKEN_TTL: &str = "8760h";
 /// Seconds that kubeadm waits; boards need minutes.
@@ -159,13 +159,69 @@ fn shared(
                 mirror: at(&cluster.registries.mirror),
                 private: at(&cluster.registries.private),
             },
+            config: config(kubernetes),
             proxy: None,
         },
         flavour,
     )))
 }
 
-pub(super) fn node(view: &View<'_>, peers: &[&View<'_>]) -> Result<Node, PlanError> {
+fn config(kubernetes: &KubernetesSpec) -> serde_json::Map<String, serde_json::Value> {
+    kubernetes
+        .config
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .collect()
+}
+
+/// The ranges of pods of the members where they route to each other: a /24 for each, in the order of the file.
+fn pod_routes(
+    cluster: &ClusterSpec,
+    view: &View<'_>,
+    peers: &[&View<'_>],
+) -> Result<Option<PodRoutes>, PlanError> {
+    let cni = cluster.kubernetes.as_ref().and_then(|k| k.cni.as_ref());
+    let Some(cni) = cni.filter(|cni| cni.value == BRIDGE) else {
+        return Ok(None);
+    };
+    let range = pods(cluster);
+    let range: Network4 = range.parse().map_err(|_| {
+        wrong(
+            &cni.origin,
+            format!("`cni: bridge` needs a network of pods of IPv4, and `{range}` is none"),
+        )
+    })?;
+    let mut own = None;
+    let mut others = Vec::new();
+    for (number, member) in (1_u32..).zip(peers.iter().filter(|v| v.role().in_cluster())) {
+        let Some(ip) = member.ip() else {
+            return Err(wrong(
+                &cni.origin,
+                format!(
+                    "`cni: bridge` needs fixed addresses, and node `{}` has none; give it one, or use `cni: flannel`",
+                    member.spec.name
+                ),
+            ));
+        };
+        let first = range.nth(number * 256).filter(|_| range.prefix() < 24);
+        let Some(first) = first else {
+            return Err(wrong(
+                &cni.origin,
+                format!("the network of pods {range} has too few ranges /24 for all nodes; a /16 has 255"),
+            ));
+        };
+        let part = Network4::of(first, 24).to_string();
+        if member.spec.name == view.spec.name {
+            own = Some(part);
+        } else {
+            others.push((part, ip));
+        }
+    }
+    Ok(own.map(|own| PodRoutes { own, others }))
+}
+
+pub(super) fn node(cluster: &ClusterSpec, view: &View<'_>, peers: &[&View<'_>]) -> Result<Node, PlanError> {
     let settings = &view.resolved.settings;
     let role = match view.role() {
         Role::Server if view.is_first_server(peers) => flavour::Role::FirstServer,
@@ -215,6 +271,7 @@ pub(super) fn node(view: &View<'_>, peers: &[&View<'_>]) -> Result<Node, PlanErr
             .collect(),
         taints: (!taints.is_empty()).then_some(taints),
         kubelet,
+        pods: pod_routes(cluster, view, peers)?,
     })
 }
 
@@ -232,7 +289,7 @@ pub(super) fn files(
     let Some((shared, flavour)) = shared(cluster, &peers, view)? else {
         return Ok(None);
     };
-    let node = node(view, &peers)?;
+    let node = node(cluster, view, &peers)?;
     let secrets = values(cluster, inputs, view, flavour);
     let server = node.role.is_server();
     let made = match flavour {
@@ -244,7 +301,7 @@ pub(super) fn files(
             }
         }),
         Flavour::Kubeadm => {
-            let options = options(cluster, view)?;
+            let options = options(cluster, inputs, view)?;
             KubeadmPki::new(&shared, &secrets).and_then(|pki| {
                 if server {
                     kubeadm::server(&shared, &node, &options, &pki.control_plane())
@@ -258,7 +315,11 @@ pub(super) fn files(
         .map_err(|e| wrong(&view.spec.origin, e.to_string()))
 }
 
-pub(super) fn options(cluster: &ClusterSpec, view: &View<'_>) -> Result<kubeadm::Options, PlanError> {
+pub(super) fn options(
+    cluster: &ClusterSpec,
+    inputs: &Inputs,
+    view: &View<'_>,
+) -> Result<kubeadm::Options, PlanError> {
     let ttl = cluster.kubernetes.as_ref().and_then(|k| k.token_ttl.as_ref());
     let token_ttl: TokenTtl = match ttl {
         Some(text) if text.value == "0" || text.value == "0s" => TokenTtl::Never,
@@ -276,17 +337,39 @@ pub(super) fn options(cluster: &ClusterSpec, view: &View<'_>) -> Result<kubeadm:
         .board
         .as_ref()
         .is_some_and(|b| b.memory() < 1700);
+    let kubernetes = cluster.kubernetes.as_ref();
+    let mut ignore_preflight: Vec<String> = kubernetes
+        .map(|k| k.ignore_preflight.iter().map(|at| at.value.clone()).collect())
+        .unwrap_or_default();
+    if small && view.role() == Role::Server && !ignore_preflight.iter().any(|name| name == "Mem") {
+        ignore_preflight.push("Mem".to_owned());
+    }
+    let version = version(cluster)?;
+    let newest = version.as_ref().map_or(2, containerd_for);
     Ok(kubeadm::Options {
         token_ttl,
-        ignore_preflight: if small && view.role() == Role::Server {
-            vec!["Mem".to_owned()]
-        } else {
-            Vec::new()
-        },
+        ignore_preflight,
         patience: PATIENCE,
-        containerd: CONTAINERD,
-        pause_image: None,
+        config: kubernetes.map(config).unwrap_or_default(),
+        containerd: containerd_major(inputs, view, newest),
+        pause_image: version.as_ref().and_then(kubeadm::pause_image),
     })
+}
+
+/// Major version of the containerd that the node gets.
+fn containerd_major(inputs: &Inputs, view: &View<'_>, newest: u32) -> u32 {
+    let programs = inputs.programs.get(view.spec.name.as_str());
+    programs
+        .into_iter()
+        .flatten()
+        .filter(|program| program.name.starts_with("containerd"))
+        .find_map(|program| program.version.split('.').next()?.parse().ok())
+        .unwrap_or(newest)
+}
+
+/// The newest major version of containerd that a kubelet speaks with: 2 no longer has CRI v1alpha2, and v1 came with 1.23.
+pub(super) const fn containerd_for(version: &KubernetesVersion) -> u32 {
+    if version.at_least(23) { 2 } else { 1 }
 }
 
 /// Manifests of the add-ons of the whole cluster, on its first server (F190).

@@ -57,7 +57,10 @@ pub fn wanted(cluster: &ClusterSpec, view: &View<'_>) -> Result<Vec<ProgramWish>
                 let upstream = version.upstream();
                 // The one that is linked statically runs on every base, whatever its C library.
                 want(
-                    format!("containerd-static@{}", super::kubernetes::CONTAINERD),
+                    format!(
+                        "containerd-static@{}",
+                        super::kubernetes::containerd_for(&version)
+                    ),
                     None,
                 );
                 want("runc".to_owned(), None);
@@ -77,8 +80,15 @@ pub fn wanted(cluster: &ClusterSpec, view: &View<'_>) -> Result<Vec<ProgramWish>
         .artifacts
         .iter()
         .chain(settings.images.iter().filter(|i| image_archive(i).is_none()));
+    let plain = |name: &str| name.split('@').next().unwrap_or_default().to_owned();
+    let implied = wishes.len();
     for name in named {
-        wishes.retain(|wish: &ProgramWish| wish.name != name.value);
+        // A program that the node names itself takes the place of the one that Kubernetes would have brought.
+        let mut number = 0;
+        wishes.retain(|wish: &ProgramWish| {
+            number += 1;
+            wish.name != name.value && (number > implied || plain(&wish.name) != plain(&name.value))
+        });
         wishes.push(ProgramWish {
             name: name.value.clone(),
             or: None,

@@ -166,7 +166,11 @@ fn node(cluster: &ClusterSpec, peers: &[&View<'_>], view: &View<'_>) -> Value {
         .collect();
     let taints: Vec<&str> = settings.taints.iter().map(|t| t.value.as_str()).collect();
     let open: Vec<&str> = settings.firewall.open.iter().map(|o| o.value.as_str()).collect();
-    let users: Vec<Value> = settings.users.keys().map(|name| json!({"name": name})).collect();
+    let users: Vec<Value> = settings
+        .users
+        .iter()
+        .map(|(name, user)| json!({"name": name, "admin": user.value.sudo.is_some()}))
+        .collect();
     let kubelet = &settings.kubelet;
     json!({
         "name": view.spec.name.as_str(),

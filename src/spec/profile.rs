@@ -8,7 +8,7 @@ use super::edits::{config_txt, dir_of, host_path, join_host, kernel_args, origin
 use super::merge::merge;
 use super::reader::Node;
 use super::yaml::{Kind, Value};
-use super::{At, ClusterSpec, Distribution, EditSpec, NodeSpec, Settings, SpecError, Wish, de, yaml};
+use super::{At, ClusterSpec, Distribution, EditSpec, NodeSpec, Role, Settings, SpecError, Wish, de, yaml};
 
 /// What a kind of node is made of, as one file says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,8 @@ impl Resolved {
     pub const RESERVE: ByteSize = ByteSize(64 * ByteSize::MIB);
 }
 
+/// The overlay with the steps of the first boot.
+pub const FIRST_BOOT: &str = "first-boot";
 const WHAT: &str = "a profile: a map with `base`, `edits` and the like";
 
 /// Reads a profile. Paths of the host are relative to the folder of the file.
@@ -258,7 +260,21 @@ pub fn resolve_node(
     {
         settings.addons.insert(0, flannel);
     }
+    if let Some(first_boot) = implied_first_boot(settings) {
+        settings.overlays.insert(0, first_boot);
+    }
     Ok(resolved)
+}
+
+/// The overlay with the steps of the first boot, which every node with a task in the cluster has; the node's other
+/// overlays are laid over it.
+fn implied_first_boot(settings: &Settings) -> Option<At<String>> {
+    let role = settings.role.as_ref().filter(|role| role.value != Role::Helper)?;
+    let there = settings.overlays.iter().any(|o| o.value == FIRST_BOOT);
+    (!there && settings.first_boot != Some(false)).then(|| At {
+        value: FIRST_BOOT.to_owned(),
+        origin: role.origin.clone(),
+    })
 }
 
 /// The add-on that makes the network of pods where neither the distribution nor the user does: kubeadm brings none.

@@ -1,5 +1,7 @@
 //! Sections of the cluster file that are read by their types.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -14,11 +16,12 @@ pub struct KubernetesSpec {
     pub distribution: At<Distribution>,
     /// Its version, such as `v1.36.4+k3s1` or `1.36.4`; the newest that is known by default.
     pub version: Option<At<String>>,
-    /// Network of pods: `flannel` (the default), `weave` or `none`.
+    /// Network of pods: `flannel` (the default), `bridge` (routes between nodes of one LAN with fixed addresses; needs no
+    /// image), `weave` or `none`.
     pub cni: Option<At<String>>,
     /// Name or address of the API; the first server by default.
     pub endpoint: Option<At<String>>,
-    /// Parts of k3s that are left out, such as `traefik`.
+    /// Parts that are left out: of k3s such as `traefik`, of kubeadm `kube-proxy` and `coredns`.
     #[serde(default)]
     pub disable: Vec<String>,
     /// How long a bootstrap token of kubeadm is good for, such as `8760h`; `0s` for ever.
@@ -27,6 +30,12 @@ pub struct KubernetesSpec {
     pub air_gap: Option<bool>,
     /// Whether programs of the distribution are put on the cards; yes by default, `false` where the base has them.
     pub programs: Option<bool>,
+    /// Checks of kubeadm that may fail, by name, such as `NumCPU`; there is no `all` (P26).
+    #[serde(default)]
+    pub ignore_preflight: Vec<At<String>>,
+    /// Laid over what is made here, key by key: kubeadm's ClusterConfiguration, or `config.yaml` of k3s servers.
+    #[serde(default)]
+    pub config: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 /// How Kubernetes is installed.

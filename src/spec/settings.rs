@@ -71,6 +71,9 @@ pub struct Settings {
     pub units: BTreeMap<String, String>,
     /// File trees by name, from `overlays/` beside the cluster file or built in, laid over the root in this order.
     pub overlays: Vec<At<String>>,
+    /// Whether the node has the steps of the first boot and their log; yes for every role but `helper`. Without them
+    /// kubeadm's nodes do not join by themselves.
+    pub first_boot: Option<bool>,
     /// Programs by name, from the catalog of artifacts, with a version as `helm@3.18.4` where it matters.
     pub artifacts: Vec<At<String>>,
     /// Container images that are put on the card, as names of the catalog of artifacts or paths of archives.

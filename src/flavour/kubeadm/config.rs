@@ -9,6 +9,10 @@ use crate::flavour::k3s::kubelet_head;
 use crate::flavour::pki::{PKI_DIR, Worker};
 use crate::flavour::{Cluster, FlavourError, KubernetesVersion, Node, Taint, TokenTtl, to_yaml};
 
+/// Seconds after which a node that cannot make sure of its server says why and begins again; the step of the first boot
+/// has waited for the API before.
+const DISCOVERY: u32 = 120;
+
 /// A form of kubeadm's configuration.
 ///
 /// Source: `kubernetes/kubernetes`, `cmd/kubeadm/app/apis/kubeadm`.
@@ -136,11 +140,43 @@ pub(super) fn init(
     if !server.is_empty() {
         whole.insert("apiServer".to_owned(), Value::Object(server));
     }
+    let mut flags = BTreeMap::new();
+    if cluster.servers == 1 {
+        // There is nobody to take over from the only one, and on a slow card leases are lost that nobody else wants.
+        flags.insert("leader-elect".to_owned(), "false".to_owned());
+        whole.insert(
+            "scheduler".to_owned(),
+            json!({"extraArgs": api.arguments(&flags)}),
+        );
+    }
+    if node.pods.is_some() {
+        // The ranges of the nodes are on the cards.
+        flags.insert("allocate-node-cidrs".to_owned(), "false".to_owned());
+    }
+    if !flags.is_empty() {
+        whole.insert(
+            "controllerManager".to_owned(),
+            json!({"extraArgs": api.arguments(&flags)}),
+        );
+    }
+    lay_over(&mut whole, &options.config);
 
     // For all nodes alike; what differs between them is in their patches or flags.
     let mut kubelet = kubelet_head();
     kubelet.insert("cgroupDriver".to_owned(), json!("systemd"));
     [init, whole, kubelet].map(Value::Object).to_vec()
+}
+
+/// Lays one map over another: maps are merged, everything else is replaced.
+fn lay_over(under: &mut Map<String, Value>, over: &Map<String, Value>) {
+    for (key, value) in over {
+        match (under.get_mut(key), value) {
+            (Some(Value::Object(under)), Value::Object(over)) => lay_over(under, over),
+            _ => {
+                under.insert(key.clone(), value.clone());
+            }
+        }
+    }
 }
 
 /// What `kubeadm join` reads.
@@ -170,7 +206,7 @@ pub(super) fn join(
         },
     });
     if api < ApiVersion::V1Beta4 {
-        discovery["timeout"] = json!(seconds(options.patience));
+        discovery["timeout"] = json!(seconds(DISCOVERY));
     }
     map.insert("discovery".to_owned(), discovery);
     map.insert(
@@ -221,7 +257,7 @@ fn node_extras(
                 "controlPlaneComponentHealthCheck": patience,
                 "kubeletHealthCheck": patience,
                 "tlsBootstrap": patience,
-                "discovery": patience,
+                "discovery": seconds(DISCOVERY),
             }),
         );
     }

@@ -3,15 +3,21 @@
 mod config;
 mod containerd;
 
+use serde_json::{Map, Value};
+
 use super::pki::{ControlPlane, Worker};
-use super::{Cluster, FlavourError, Item, Node, NodeFiles, Role, TokenTtl, to_yaml_documents, units};
+use super::{
+    Cluster, FlavourError, Item, KubernetesVersion, Node, NodeFiles, Role, TokenTtl, to_yaml_documents, units,
+};
 
 pub use config::ApiVersion;
 
 /// Programs, mode 0755: `kubeadm`, `kubelet`, `kubectl`, `crictl`, `containerd`, `containerd-shim-runc-v2`, `runc`.
 pub const BIN_DIR: &str = "/usr/local/bin";
-/// CNI plugins. Nothing is put into `/etc/cni/net.d`: the network add-on brings its own file.
+/// CNI plugins. The network add-on brings its own file for `/etc/cni/net.d`.
 pub const CNI_BIN_DIR: &str = "/opt/cni/bin";
+/// Phases that `kubeadm init` leaves out, as its flag wants them: the configuration has no place for them before 1.22.
+const SKIP_PHASES: &str = "/etc/ceil/skip-phases";
 /// What kubeadm is told.
 pub const CONFIG: &str = "/etc/kubernetes/kubeadm.yaml";
 /// Archives of images for `ctr -n k8s.io images import` (F106).
@@ -28,8 +34,10 @@ pub struct Options {
     pub token_ttl: TokenTtl,
     /// Preflight checks that may fail, by name, such as `Mem` on boards of 1 GiB (P26).
     pub ignore_preflight: Vec<String>,
-    /// How long kubeadm waits for the API server and for the servers it joins, in seconds. Boards need minutes.
+    /// How long kubeadm waits for the API server that it starts and for the kubelet, in seconds. Boards need minutes.
     pub patience: u32,
+    /// Laid over ClusterConfiguration, key by key.
+    pub config: Map<String, Value>,
     /// Major version of containerd: 1 or 2.
     pub containerd: u32,
     /// The pause image, where it must agree with images that were loaded beforehand.
@@ -135,14 +143,53 @@ fn common(
         &unit("kubelet.service.d/10-kubeadm.conf"),
         units::KUBELET_DROP_IN,
     ));
-    let first = node.role == Role::FirstServer;
-    items.push(Item::text(
-        &unit("ceil-kubeadm.service"),
-        &units::kubeadm(first, node.role.is_server()),
-    ));
     items.push(Item::dir(IMAGES_DIR, 0o755));
-    for name in ["containerd.service", "kubelet.service", "ceil-kubeadm.service"] {
+    let phases = skipped_phases(&cluster.disable)?;
+    if node.role == Role::FirstServer && !phases.is_empty() {
+        items.push(Item::text(SKIP_PHASES, &format!("{}\n", phases.join(","))));
+    }
+    for name in ["containerd.service", "kubelet.service"] {
         made.enable(name);
     }
+    made.bridge("/etc/cni/net.d", cluster, node);
     Ok(made)
+}
+
+/// Phases of `kubeadm init` that are left out with the parts that are not wanted.
+fn skipped_phases(disable: &[String]) -> Result<Vec<String>, FlavourError> {
+    let phase = |part: &String| match part.as_str() {
+        "kube-proxy" | "coredns" => Ok(format!("addon/{part}")),
+        _ => Err(FlavourError::Text {
+            text: part.clone(),
+            wanted: "a part that kubeadm can leave out: `kube-proxy` or `coredns`",
+        }),
+    };
+    disable.iter().map(phase).collect()
+}
+
+/// The pause image that a version of kubeadm expects, so that the runtime uses the same one, which may have been loaded
+/// beforehand. `None` for versions that are not known.
+///
+/// Source: `kubernetes/kubernetes`, `cmd/kubeadm/app/constants/constants.go` (`PauseVersion`), and the default registry.
+#[must_use]
+pub fn pause_image(version: &KubernetesVersion) -> Option<String> {
+    let tag = match version.minor {
+        15..=17 => "3.1",
+        18..=20 => "3.2",
+        21 => "3.4.1",
+        22 => "3.5",
+        23 => "3.6",
+        24 => "3.7",
+        25 => "3.8",
+        26..=30 => "3.9",
+        31..=33 => "3.10",
+        34 => "3.10.1",
+        _ => return None,
+    };
+    let registry = if version.at_least(25) {
+        "registry.k8s.io"
+    } else {
+        "k8s.gcr.io"
+    };
+    Some(format!("{registry}/pause:{tag}"))
 }
