@@ -89,6 +89,28 @@ pub fn ssh_config(cluster: &ClusterSpec, views: &[View<'_>], known_hosts: Option
     out
 }
 
+/// A host of `ssh_config` that is reached through a local port of a tunnel. Its key is checked by its host name in the
+/// file `known_hosts`: strictly if the key is `known`, else the first one counts.
+#[must_use]
+pub fn forwarded(view: &View<'_>, port: u16, known_hosts: &str, known: bool) -> String {
+    let (name, hostname) = (&view.spec.name, &view.spec.hostname);
+    let names = if name == hostname {
+        name.to_string()
+    } else {
+        format!("{name} {hostname}")
+    };
+    let mut out = format!("Host {names}\n  HostName 127.0.0.1\n  Port {port}\n");
+    if let Some(user) = user(view) {
+        let _ = writeln!(out, "  User {user}");
+    }
+    let strict = if known { "yes" } else { "accept-new" };
+    let _ = write!(
+        out,
+        "  HostKeyAlias {hostname}\n  UserKnownHostsFile \"{known_hosts}\"\n  StrictHostKeyChecking {strict}\n"
+    );
+    out
+}
+
 /// Lines of a hosts file.
 #[must_use]
 pub fn hosts(cluster: &ClusterSpec, views: &[View<'_>]) -> String {

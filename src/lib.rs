@@ -25,6 +25,7 @@
 //! | [`cloud_config`] | what is wrong with the seed files of cloud-init |
 //! | [`rows`] | what must be true of a finished image, row by row |
 //! | [`bmap`], [`emit`], [`diff`], [`dump`] | block maps, outputs that appear complete, what differs between two images, every byte explained |
+//! | [`boot`] | emulated boards and the Ethernet between them, to try a cluster before a card is written |
 //! | [`demo`], [`sys`] | a small base made on the spot; what the system does for files |
 //! | [`cli`] | everything, and nothing names it |
 //!
@@ -64,6 +65,7 @@ pub mod artifacts;
 pub mod base_os;
 pub mod bmap;
 pub mod board;
+pub mod boot;
 pub mod catalog;
 pub mod cli;
 pub mod cloud_config;

@@ -31,6 +31,8 @@ use crate::values::{ChecksumState, Digest, Timestamp, VolumeName};
 pub struct Context {
     /// Print JSON.
     pub json: bool,
+    /// No progress and no notes.
+    pub quiet: bool,
     /// Open no connection.
     pub offline: bool,
     /// The cache directory.
@@ -52,6 +54,8 @@ pub struct Context {
 pub struct Base {
     /// Its bytes.
     pub source: Arc<dyn Source>,
+    /// The raw file that holds them, where there is one.
+    pub file: Option<PathBuf>,
     /// SHA-256 of the raw image.
     pub raw_digest: Digest,
     /// Length of the raw image.
@@ -100,6 +104,7 @@ impl Context {
         }
         Ok(Self {
             json: global.json,
+            quiet: global.quiet,
             offline: global.offline,
             mirrors: global.mirror.clone(),
             cache,
@@ -236,6 +241,7 @@ impl Context {
         };
         Ok(Base {
             source: Arc::new(FileSource::cached(&cached)?),
+            file: Some(std::path::absolute(&cached.raw_path)?),
             raw_digest: cached.raw_digest.clone(),
             raw_len: cached.raw_len,
             download_digest: cached.download_digest.clone().filter(|d| *d != cached.raw_digest),
@@ -326,6 +332,7 @@ fn demo_base() -> Result<Base, Failure> {
     let raw_digest = digest_of(&*image)?;
     Ok(Base {
         source: image,
+        file: None,
         raw_digest: raw_digest.clone(),
         raw_len,
         download_digest: None,

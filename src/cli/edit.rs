@@ -42,6 +42,7 @@ pub fn edit(context: &Context, args: &args::Edit) -> Result<Outcome, Failure> {
     let base = Base {
         raw_len: source.len(),
         source,
+        file: None,
         raw_digest: Digest::sha256(b""),
         download_digest: None,
         verified: ChecksumState::None,

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "the one room that asks the world")]
 
 mod args;
+mod boot;
 mod build;
 mod bundle;
 mod context;
@@ -69,6 +70,7 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
     let context = Context::new(&cli.global)?;
     match &cli.command {
         Command::Build(args) => build::build(&context, args),
+        Command::Boot(args) => boot::boot(&context, args),
         Command::Init(args) => init::init(&context, args),
         Command::Profiles(args) => profiles::profiles(&context, args),
         Command::Schema(args) => profiles::schema(args),

@@ -6,11 +6,13 @@
 mod compress;
 mod manifest;
 mod output;
+mod qcow2;
 mod stream;
 
 pub use compress::{by_name, suffix};
 pub use manifest::{ChangedPath, ImageFacts, Input, Manifest};
 pub use output::Output;
+pub use qcow2::{Card, qcow2};
 pub use stream::{Emitted, Request, content_digest, emit};
 
 /// Why an image could not be written.
