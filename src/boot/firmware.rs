@@ -179,6 +179,9 @@ fn command_line(text: &str) -> String {
     }
     // The wired interface of a board is `eth0`; that of the emulated machine would be named after its slot.
     words.push("net.ifnames=0".to_owned());
+    // Emulated processors are slow, and a mount of fstab that waits longer than this makes an emergency of the boot.
+    words.push("systemd.default_device_timeout_sec=600".to_owned());
+    words.push("systemd.default_timeout_start_sec=600".to_owned());
     words.join(" ")
 }
 

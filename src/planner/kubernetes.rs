@@ -21,6 +21,8 @@ const KUBERNETES: &str = "v1.36.4";
 /// Networks when the address plan has none: the defaults of k3s.
 const PODS: &str = "10.42.0.0/16";
 const SERVICES: &str = "10.43.0.0/16";
+/// kubeadm's check that its images can be had.
+const IMAGE_PULL: &str = "ImagePull";
 /// The network of pods without a daemon.
 const BRIDGE: &str = "bridge";
 const DNS_DOMAIN: &str = "cluster.local";
@@ -343,6 +345,10 @@ pub(super) fn options(
         .unwrap_or_default();
     if small && view.role() == Role::Server && !ignore_preflight.iter().any(|name| name == "Mem") {
         ignore_preflight.push("Mem".to_owned());
+    }
+    // kubeadm pulls the images of all parts, also of those that are left out; what is needed has to be there anyway.
+    if kubernetes.is_some_and(|k| !k.disable.is_empty()) && !ignore_preflight.iter().any(|n| n == IMAGE_PULL) {
+        ignore_preflight.push(IMAGE_PULL.to_owned());
     }
     let version = version(cluster)?;
     let newest = version.as_ref().map_or(2, containerd_for);

@@ -13,7 +13,7 @@ use crate::support::tools;
 /// Every overlay with a node that it is for.
 fn everything() -> Vec<(&'static str, Vec<&'static str>, Value)> {
     let router = ["router", "wireguard", "ddns", "registry"].to_vec();
-    let node = ["firewall", "nfs-client", "disks"].to_vec();
+    let node = ["first-boot", "firewall", "nfs-client", "disks"].to_vec();
     let store = [
         "firewall",
         "disks",
@@ -144,7 +144,7 @@ fn scripts_pass_shellcheck() {
         .into_iter()
         .filter(|p| fs::read(p).is_ok_and(|b| b.starts_with(b"#!/bin/sh")))
         .collect();
-    assert_eq!(scripts.len(), 6);
+    assert_eq!(scripts.len(), 16);
     tools::run(
         tools::command("shellcheck")
             .args(["-o", "avoid-nullary-conditions,quote-safe-variables"])

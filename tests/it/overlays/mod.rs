@@ -1,6 +1,7 @@
 //! The overlays of this project: laid out as a node gets them, and judged by the programs that read them.
 
 mod behave;
+mod first_boot;
 mod judged;
 mod scripts;
 mod variables;
