@@ -351,7 +351,7 @@ fn cards_hold_what_the_image_holds_by_qemu_img() {
         return;
     }
     let grown = "edits:\n  - {put: \"boot:/kernel8.img\", content: kernel}\n  - {grow: {root: \"+100MiB\"}}\n\
-                 \x20 - {put: \"root:/opt/zeroes\", file: zeroes}\n";
+                 \x20 - {put: \"root:/opt/zeroes\", from: zeroes}\n";
     let ran = cluster(WELL)
         .profile("p", grown)
         .file("profiles/zeroes", vec![0; 3 << 20])
