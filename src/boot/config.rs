@@ -50,13 +50,7 @@ impl Config {
         config
     }
 
-    fn add(
-        &mut self,
-        text: &str,
-        board: &str,
-        include: &mut dyn FnMut(&str) -> Option<String>,
-        depth: u32,
-    ) {
+    fn add(&mut self, text: &str, board: &str, include: &mut dyn FnMut(&str) -> Option<String>, depth: u32) {
         let (mut model, mut others) = (true, true);
         for line in text.lines().map(str::trim) {
             if line.is_empty() || line.starts_with('#') {
@@ -119,7 +113,13 @@ mod tests {
     #[test]
     fn sections_count_on_their_boards() {
         let text = "kernel=a\n[pi4]\nkernel=b\n[pi3+]\nkernel=c\n[none]\nkernel=d\n[all]\nos_prefix=x/\r\n";
-        for (board, kernel) in [("pi4b", "b"), ("virt", "b"), ("pi3b+", "c"), ("pi3b", "a"), ("cm4", "b")] {
+        for (board, kernel) in [
+            ("pi4b", "b"),
+            ("virt", "b"),
+            ("pi3b+", "c"),
+            ("pi3b", "a"),
+            ("cm4", "b"),
+        ] {
             assert_eq!(read(text, board).get("kernel"), Some(kernel), "{board}");
             assert_eq!(read(text, board).get("os_prefix"), Some("x/"), "{board}");
         }
@@ -127,14 +127,21 @@ mod tests {
 
     #[test]
     fn other_sections_narrow_a_model() {
-        let text = "[pi4]\n[EDID=VSC-TD2220]\nkernel=b\n[pi4]\nkernel=c\n[all]\nkernel=d\n[0x1234]\nkernel=e\n";
+        let text =
+            "[pi4]\n[EDID=VSC-TD2220]\nkernel=b\n[pi4]\nkernel=c\n[all]\nkernel=d\n[0x1234]\nkernel=e\n";
         assert_eq!(read(text, "pi4b").get("kernel"), Some("d"));
-        assert_eq!(read("[EDID=X]\nkernel=b\n[pi4]\nkernel=c\n", "pi4b").get("kernel"), None);
+        assert_eq!(
+            read("[EDID=X]\nkernel=b\n[pi4]\nkernel=c\n", "pi4b").get("kernel"),
+            None
+        );
     }
 
     #[test]
     fn the_initramfs_has_no_equals_sign() {
-        let config = read("initramfs one\ninitramfs two followkernel\n#initramfs three\n", "pi4b");
+        let config = read(
+            "initramfs one\ninitramfs two followkernel\n#initramfs three\n",
+            "pi4b",
+        );
         assert_eq!(config.initramfs.as_deref(), Some("two"));
     }
 

@@ -203,9 +203,7 @@ fn clean(bytes: &[u8]) -> String {
                     while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {}
                 }
                 // An operating system command ends with BEL or ESC `\`.
-                Some(']') => {
-                    while chars.next().is_some_and(|c| c != '\u{7}' && c != '\u{1b}') {}
-                }
+                Some(']') => while chars.next().is_some_and(|c| c != '\u{7}' && c != '\u{1b}') {},
                 _ => {
                     chars.next();
                 }
@@ -248,7 +246,11 @@ mod tests {
     #[test]
     fn a_prompt_has_no_end_of_line_and_comes_in_pieces() {
         let mut console = Console::new("one");
-        assert!(console.push(b"Debian GNU/Linux 13 one ttyAMA0\n\n\x1b[?2004hon").is_empty());
+        assert!(
+            console
+                .push(b"Debian GNU/Linux 13 one ttyAMA0\n\n\x1b[?2004hon")
+                .is_empty()
+        );
         assert!(console.push(b"e log").is_empty());
         assert_eq!(console.push(b"in: "), [Told::Login]);
         // Told once in a boot, and again in the next one.
@@ -269,7 +271,10 @@ mod tests {
             console.push(format!("line {i}\r\n\r\n").as_bytes());
         }
         console.push(b"\x1b]0;title\x07the \x1b[31mlast\x1b[0m");
-        assert_eq!(console.tail(2), [format!("line {}", 2 * KEPT - 1), "the last".to_owned()]);
+        assert_eq!(
+            console.tail(2),
+            [format!("line {}", 2 * KEPT - 1), "the last".to_owned()]
+        );
         assert!(console.lines.len() <= KEPT);
     }
 }

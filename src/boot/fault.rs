@@ -76,7 +76,10 @@ impl FromStr for Fault {
 }
 
 fn word(text: &str) -> Option<String> {
-    let fine = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let fine = !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
     fine.then(|| text.to_owned())
 }
 
@@ -143,7 +146,10 @@ mod tests {
             let fault: Fault = text.parse().expect(text);
             assert_eq!(fault.to_string(), text);
         }
-        assert_eq!("clock=2024-02-29".parse(), Ok(Fault::Clock("2024-02-29T00:00:00".into())));
+        assert_eq!(
+            "clock=2024-02-29".parse(),
+            Ok(Fault::Clock("2024-02-29T00:00:00".into()))
+        );
     }
 
     #[test]

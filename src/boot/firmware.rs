@@ -65,15 +65,17 @@ impl Firmware {
     ) -> Result<Self, FirmwareError> {
         let text = optional(boot, "config.txt", TEXT)?.unwrap_or_default();
         let mut failed = None;
-        let config = Config::read(&String::from_utf8_lossy(&text), board, &mut |name| {
-            match optional(boot, name, TEXT) {
+        let config = Config::read(
+            &String::from_utf8_lossy(&text),
+            board,
+            &mut |name| match optional(boot, name, TEXT) {
                 Ok(text) => text.map(|t| String::from_utf8_lossy(&t).into_owned()),
                 Err(error) => {
                     failed = Some(error);
                     None
                 }
-            }
-        });
+            },
+        );
         if let Some(error) = failed {
             return Err(error);
         }
@@ -198,4 +200,125 @@ fn optional(boot: &dyn Volume, path: &str, limit: u64) -> Result<Option<Vec<u8>>
         path: path.to_owned(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::disk::{BlockIo, Bytes, Overlay};
+    use crate::fs::Attrs;
+    use crate::fs::fat::{Fat, FatOptions, format};
+
+    fn volume(files: &[(&str, &str)]) -> Fat {
+        let overlay = Overlay::new(Bytes::shared(&[]));
+        overlay.set_len(16 << 20);
+        let io: Arc<dyn BlockIo> = Arc::new(overlay);
+        let mut fat = format(io, &FatOptions::default()).expect("formatted");
+        for (path, text) in files {
+            let path = format!("/{path}");
+            if let Some((folder, _)) = path.rsplit_once('/').filter(|(folder, _)| !folder.is_empty()) {
+                fat.make_dir(folder.as_bytes(), &Attrs::default())
+                    .expect("folder");
+            }
+            let content = Bytes::shared(text.as_bytes());
+            fat.put_file(path.as_bytes(), &content, false, &Attrs::default())
+                .expect("file");
+        }
+        fat
+    }
+
+    fn read(files: &[(&str, &str)], board: &str, arch: Arch) -> Result<Firmware, FirmwareError> {
+        Firmware::read(&volume(files), board, Some(arch), None)
+    }
+
+    fn text(bytes: &[u8]) -> &str {
+        std::str::from_utf8(bytes).expect("text")
+    }
+
+    #[test]
+    fn a_stock_image_starts_with_its_own_initramfs() {
+        let files = [
+            ("config.txt", "auto_initramfs=1\r\n"),
+            ("kernel8.img", "kernel"),
+            ("kernel_2712.img", "of 16 KiB pages"),
+            ("initramfs8", "initramfs"),
+            (
+                "cmdline.txt",
+                "console=serial0,115200 root=PARTUUID=1-02 rootwait\nsecond line\n",
+            ),
+        ];
+        let firmware = read(&files, "pi5", Arch::Arm64).expect("read");
+        assert_eq!(text(&firmware.kernel), "kernel");
+        assert_eq!(firmware.initramfs.as_deref().map(text), Some("initramfs"));
+        assert!(firmware.wide && firmware.device_tree.is_none());
+        assert_eq!(
+            firmware.command_line,
+            "cgroup_disable=memory console=ttyAMA0,115200 root=PARTUUID=1-02 rootwait net.ifnames=0"
+        );
+    }
+
+    #[test]
+    fn the_memory_cgroup_is_there_only_when_it_is_asked_for() {
+        let files = [
+            ("kernel8.img", "k"),
+            ("cmdline.txt", "cgroup_enable=memory quiet"),
+        ];
+        let firmware = read(&files, "virt", Arch::Arm64).expect("read");
+        assert_eq!(firmware.command_line, "cgroup_enable=memory quiet net.ifnames=0");
+        let files = [("kernel8.img", "k"), ("cmdline.txt", "cgroup_enable=memory1")];
+        let firmware = read(&files, "virt", Arch::Arm64).expect("read");
+        assert!(firmware.command_line.starts_with("cgroup_disable=memory "));
+    }
+
+    #[test]
+    fn names_and_the_prefix_of_the_configuration_count() {
+        let files = [
+            (
+                "config.txt",
+                "kernel=vmlinuz\ncmdline=line.txt\ninitramfs initrd.img followkernel\nos_prefix=current/\n",
+            ),
+            ("current/vmlinuz", "prefixed"),
+            ("current/initrd.img", "initrd"),
+            ("current/line.txt", "quiet"),
+            ("vmlinuz", "plain"),
+        ];
+        let firmware = read(&files, "pi4b", Arch::Arm64).expect("read");
+        assert_eq!(text(&firmware.kernel), "prefixed");
+        assert!(firmware.initramfs.is_some() && firmware.command_line.contains("quiet"));
+        // A prefix under which there is no kernel is ignored.
+        let files = [("config.txt", "os_prefix=none/\n"), ("kernel8.img", "plain")];
+        let firmware = read(&files, "pi4b", Arch::Arm64).expect("read");
+        assert_eq!(text(&firmware.kernel), "plain");
+    }
+
+    #[test]
+    fn narrow_systems_start_the_kernel_of_their_board() {
+        let mut zimage = vec![b' '; 64];
+        zimage[36..40].copy_from_slice(&0x016f_2818u32.to_le_bytes());
+        let zimage = String::from_utf8(zimage).expect("magic is ASCII");
+        let files = [("kernel7.img", zimage.as_str()), ("kernel7l.img", &zimage)];
+        for board in ["pi2b", "pi3b", "pi4b"] {
+            let firmware = read(&files, board, Arch::Armhf).expect(board);
+            assert!(!firmware.wide, "{board}");
+        }
+        let both = [("kernel7l.img", zimage.as_str()), ("kernel8.img", "wide")];
+        assert!(read(&both, "pi4b", Arch::Armhf).expect("read").wide);
+        assert!(read(&both, "pi3b", Arch::Armhf).is_err());
+        let told = [both[0], both[1], ("config.txt", "arm_64bit=0\n")];
+        assert!(!read(&told, "pi4b", Arch::Armhf).expect("read").wide);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let error = read(&[("kernel.img", "x")], "pi4b", Arch::Arm64).expect_err("no kernel");
+        assert!(error.to_string().contains("`kernel8.img`"), "{error}");
+        let files = [("kernel8.img", "k"), ("config.txt", "initramfs gone\n")];
+        let error = read(&files, "pi4b", Arch::Arm64).expect_err("no initramfs");
+        assert!(error.to_string().contains("`gone`"), "{error}");
+        let volume = volume(&[("kernel8.img", "k")]);
+        let error = Firmware::read(&volume, "pi3b", None, Some("x.dtb")).expect_err("no tree");
+        assert!(error.to_string().contains("`x.dtb`"), "{error}");
+    }
 }

@@ -215,7 +215,11 @@ impl Lab {
         let gateway = match gateway {
             Some(arguments) => {
                 let program = slots.first().map(|slot| slot.program.clone()).unwrap_or_default();
-                Some(Process::start(&program, arguments, &folder.join("gateway.words"))?)
+                Some(Process::start(
+                    &program,
+                    arguments,
+                    &folder.join("gateway.words"),
+                )?)
             }
             None => None,
         };

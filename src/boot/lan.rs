@@ -131,7 +131,10 @@ pub fn plan_lan(
         Some(ip) if !routed && !wires().any(|w| w.address.is_some_and(|a| a.0 == ip)) => ip,
         _ => take(&mut used).ok_or_else(full)?,
     };
-    let asked = dns.iter().copied().find(|ip| network.contains(*ip) && *ip != host && !used.contains(ip));
+    let asked = dns
+        .iter()
+        .copied()
+        .find(|ip| network.contains(*ip) && *ip != host && !used.contains(ip));
     let dns = match asked {
         Some(ip) => ip,
         None => take(&mut used).ok_or_else(full)?,
@@ -318,7 +321,10 @@ mod tests {
         assert_eq!(lan.dns.to_string(), "10.11.0.125");
         assert_eq!(lan.dhcp_start.to_string(), "10.11.0.109");
         assert!(lan.serves_dhcp && notes.is_empty());
-        assert_eq!((lan.ssh("one"), lan.api("one"), lan.ssh("two")), (Some(40001), Some(40002), Some(40003)));
+        assert_eq!(
+            (lan.ssh("one"), lan.api("one"), lan.ssh("two")),
+            (Some(40001), Some(40002), Some(40003))
+        );
         assert_eq!(lan.api("two"), None);
     }
 
@@ -331,7 +337,10 @@ mod tests {
         assert_eq!(lan.host.to_string(), "10.11.0.126");
         assert!(!lan.serves_dhcp);
         assert!(lan.ssh("router").is_some() && lan.ssh("one").is_none());
-        assert!(notes[0].contains("`one`") && notes[0].contains("DHCP"), "{notes:?}");
+        assert!(
+            notes[0].contains("`one`") && notes[0].contains("DHCP"),
+            "{notes:?}"
+        );
     }
 
     #[test]
@@ -362,7 +371,10 @@ mod tests {
         uplink.address = Some((Ipv4Addr::new(192, 168, 1, 7), 24));
         uplink.gateway = Some(Ipv4Addr::new(192, 168, 1, 1));
         let (network, host) = lan.outside(&uplink);
-        assert_eq!((network.to_string(), host.to_string()), ("192.168.1.0/24".into(), "192.168.1.1".into()));
+        assert_eq!(
+            (network.to_string(), host.to_string()),
+            ("192.168.1.0/24".into(), "192.168.1.1".into())
+        );
     }
 
     #[test]

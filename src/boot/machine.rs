@@ -246,7 +246,10 @@ const fn on_off(on: bool) -> &'static str {
 }
 
 fn stream(id: &str, socket: &Path) -> OsString {
-    with_path(&format!("stream,id={id},server=off,addr.type=unix,addr.path="), socket)
+    with_path(
+        &format!("stream,id={id},server=off,addr.type=unix,addr.path="),
+        socket,
+    )
 }
 
 /// Options with a path at the end. Commas separate options, so in a value they are doubled.
@@ -330,7 +333,10 @@ mod tests {
         };
         let words = shown(&pi.arguments());
         assert!(words.starts_with("-M raspi3b -m 1024 "), "{words}");
-        assert!(words.contains("-dtb /o/one.dtb") && words.contains("if=sd,"), "{words}");
+        assert!(
+            words.contains("-dtb /o/one.dtb") && words.contains("if=sd,"),
+            "{words}"
+        );
         assert!(!words.contains("netdev") && !words.contains("virtio"), "{words}");
     }
 
@@ -351,7 +357,10 @@ mod tests {
         let mut machine = machine();
         machine.nics[0].link = Link::Unplugged;
         let words = shown(&machine.arguments());
-        assert!(words.contains("-device virtio-net-pci,romfile=,mac=dc:a6:32:00:00:01"), "{words}");
+        assert!(
+            words.contains("-device virtio-net-pci,romfile=,mac=dc:a6:32:00:00:01"),
+            "{words}"
+        );
     }
 
     #[test]

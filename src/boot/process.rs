@@ -152,16 +152,23 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let error = find_program("qemu-system-aarch64", folder.path().as_os_str()).expect_err("missing");
         let text = error.to_string();
-        assert!(text.contains("`qemu-system-arm`") && text.contains("`qemu`"), "{text}");
+        assert!(
+            text.contains("`qemu-system-arm`") && text.contains("`qemu`"),
+            "{text}"
+        );
     }
 
     #[test]
     fn a_program_ends_with_its_handle_even_when_it_does_not_want_to() {
         let folder = tempfile::tempdir().expect("folder");
         let alive = folder.path().join("alive");
-        let script = format!("trap '' TERM; echo words; : >{}; sleep 60 & wait; wait", alive.display());
+        let script = format!(
+            "trap '' TERM; echo words; : >{}; sleep 60 & wait; wait",
+            alive.display()
+        );
         let words = folder.path().join("words");
-        let process = Process::start(Path::new("/bin/sh"), &["-c".into(), script.into()], &words).expect("started");
+        let process =
+            Process::start(Path::new("/bin/sh"), &["-c".into(), script.into()], &words).expect("started");
         while !alive.exists() {
             thread::sleep(Duration::from_millis(5));
         }

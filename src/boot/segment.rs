@@ -201,7 +201,9 @@ fn address(frame: &[u8], at: usize) -> Option<[u8; 6]> {
 fn serves_dhcp(frame: &[u8]) -> bool {
     let ip = frame.get(14..).unwrap_or_default();
     let header = usize::from(ip.first().copied().unwrap_or_default() & 0x0f) * 4;
-    frame.get(12..14) == Some(&[0x08, 0x00]) && ip.get(9) == Some(&17) && ip.get(header..header + 2) == Some(&[0, 67])
+    frame.get(12..14) == Some(&[0x08, 0x00])
+        && ip.get(9) == Some(&17)
+        && ip.get(header..header + 2) == Some(&[0, 67])
 }
 
 #[cfg(test)]
@@ -215,7 +217,9 @@ mod tests {
     impl Guest {
         fn plug(segment: &Segment, port: usize) -> Self {
             let stream = UnixStream::connect(segment.port(port)).expect("connected");
-            stream.set_read_timeout(Some(Duration::from_secs(10))).expect("timeout");
+            stream
+                .set_read_timeout(Some(Duration::from_secs(10)))
+                .expect("timeout");
             // Plugged in once the other side has taken it.
             for _ in 0..1000 {
                 if segment.switch.lock().plugged[port].is_some() {
@@ -232,7 +236,9 @@ mod tests {
                 frame[..6].fill(0xff);
             }
             frame.extend(rest);
-            self.0.write_all(&(frame.len() as u32).to_be_bytes()).expect("sent");
+            self.0
+                .write_all(&(frame.len() as u32).to_be_bytes())
+                .expect("sent");
             self.0.write_all(&frame).expect("sent");
         }
 

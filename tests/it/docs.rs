@@ -6,7 +6,16 @@ use std::path::Path;
 use crate::support::cli::Test;
 
 /// Examples that are not run, each with its reason.
-const NOT_RUN: [(&str, &str); 0] = [];
+const NOT_RUN: [(&str, &str); 2] = [
+    (
+        "ceil-img boot --all --until login",
+        "needs a base with a kernel, and minutes",
+    ),
+    (
+        "ceil-img boot --all --fault power-cut@join --fault late=server:600 -- kubectl get nodes",
+        "needs a base with a kernel, and minutes",
+    ),
+];
 
 #[test]
 fn examples_of_the_readme_run() {

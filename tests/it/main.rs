@@ -16,6 +16,7 @@ mod bad_base;
 mod bad_edits;
 mod bad_host;
 mod bases;
+mod boot;
 mod build_sets;
 mod cached;
 mod commands;

@@ -85,7 +85,7 @@ const WALLS: &[(&str, &[&str])] = &[
         "emit",
         &["plan", "disk", "fs", "image", "bmap", "sys", "report", "values"],
     ),
-    ("boot", &["board", "fs", "values"]),
+    ("boot", &["disk", "fs", "values"]),
     ("flash", &["disk", "bmap", "sys", "report", "values"]),
 ];
 

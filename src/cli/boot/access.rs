@@ -68,11 +68,9 @@ pub fn write(
 
 /// A kubeconfig whose servers are behind a local port; their certificates are checked for the names that they had.
 fn forwarded(text: &str, port: u16) -> Result<String, Failure> {
-    let mut value: Value = serde_saphyr::from_str(text).map_err(|e| {
-        // The error may quote the file, which holds a private key.
-        let _ = e;
-        Failure::new("the kubeconfig is not the YAML that it should be")
-    })?;
+    // An error of the parser may quote the file, which holds a private key.
+    let mut value: Value = serde_saphyr::from_str(text)
+        .map_err(|_| Failure::new("the kubeconfig is not the YAML that it should be"))?;
     let clusters = value.get_mut("clusters").and_then(Value::as_array_mut);
     for entry in clusters.into_iter().flatten() {
         let Some(cluster) = entry.get_mut("cluster").and_then(Value::as_object_mut) else {

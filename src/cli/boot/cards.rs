@@ -31,7 +31,7 @@ pub struct Cards<'a> {
 
 impl<'a> Cards<'a> {
     /// Makes the folder, or takes the one that is there.
-    pub fn open(_context: &Context, args: &'a args::Boot) -> Result<Self, Failure> {
+    pub fn open(args: &'a args::Boot) -> Result<Self, Failure> {
         let dir = &args.dir;
         let fail = |e| Failure::from(e).while_doing(format!("cannot make the directory `{}`", dir.display()));
         if let Some(parent) = dir.parent() {
@@ -123,9 +123,7 @@ impl<'a> Cards<'a> {
             Output::private(&content, digest.as_bytes())?.finish()?;
         }
         let log = file("log")?;
-        if !args.resume {
-            Output::private(&log, b"")?.finish()?;
-        } else if !log.exists() {
+        if !args.resume || !log.exists() {
             Output::private(&log, b"")?.finish()?;
         }
         self.bases.push(base);
@@ -203,7 +201,9 @@ fn card_size(args: &args::Boot, image: u64) -> Result<u64, Failure> {
         )));
     }
     if size % 512 != 0 {
-        return Err(Failure::new(format!("--card {size}: a card has whole sectors of 512 bytes")));
+        return Err(Failure::new(format!(
+            "--card {size}: a card has whole sectors of 512 bytes"
+        )));
     }
     Ok(size)
 }

@@ -48,7 +48,7 @@ pub fn boot(context: &Context, args: &args::Boot) -> Result<Outcome, Failure> {
         .iter()
         .filter_map(|plan| all.iter().find(|v| v.spec.name.as_str() == plan.node))
         .collect();
-    let mut cards = Cards::open(context, args)?;
+    let mut cards = Cards::open(args)?;
     let sockets = Sockets::make()?;
     let lan = match args.machine {
         Kind::Virt => Some(wires::plan(context, args, &planned, &all, &views)?),
@@ -101,9 +101,7 @@ pub fn boot(context: &Context, args: &args::Boot) -> Result<Outcome, Failure> {
     if let Some(lan) = &lan {
         tell_forwards(context, lan, &show)?;
     }
-    let until = args
-        .until
-        .or((!args.command.is_empty()).then_some(Until::Ready));
+    let until = args.until.or((!args.command.is_empty()).then_some(Until::Ready));
     match run(context, args, until, &mut lab, &show)? {
         End::Interrupted if until.is_some() => Err(Failure::new("interrupted; the nodes were switched off")),
         End::Interrupted => Ok(Outcome::Done),
@@ -117,16 +115,18 @@ pub fn boot(context: &Context, args: &args::Boot) -> Result<Outcome, Failure> {
 fn check_faults(args: &args::Boot, planned: &Planned) -> Result<(), Failure> {
     for fault in &args.fault {
         if *fault == Fault::NoUplink && args.uplink {
-            return Err(Failure::new("`--uplink` and `--fault no-uplink` contradict each other"));
+            return Err(Failure::new(
+                "`--uplink` and `--fault no-uplink` contradict each other",
+            ));
         }
         if let Some(node) = fault.node()
             && planned.plans.iter().all(|plan| plan.node != node)
         {
             let known: Vec<&str> = planned.plans.iter().map(|plan| plan.node.as_str()).collect();
-            return Err(
-                Failure::new(format!("--fault {fault}: there is no node `{node}` among those booted"))
-                    .hint(format!("they are {}", known.join(", "))),
-            );
+            return Err(Failure::new(format!(
+                "--fault {fault}: there is no node `{node}` among those booted"
+            ))
+            .hint(format!("they are {}", known.join(", "))));
         }
     }
     Ok(())
@@ -177,7 +177,11 @@ fn run(
                 let text = format!("not all nodes got there in {} s", args.timeout.as_secs());
                 return Err(late(args, lab, until, &text));
             }
-        } else if lab.slots.iter().all(|slot| *slot.state() == crate::boot::State::Stopped) {
+        } else if lab
+            .slots
+            .iter()
+            .all(|slot| *slot.state() == crate::boot::State::Stopped)
+        {
             return Ok(End::Reached);
         }
         std::thread::sleep(TICK);
@@ -197,7 +201,11 @@ fn late(args: &args::Boot, lab: &Lab, until: Until, text: &str) -> Failure {
             continue;
         }
         let step = console.last_step().unwrap_or("none");
-        let tail: Vec<String> = console.tail(TAIL).iter().map(|line| format!("\n    {line}")).collect();
+        let tail: Vec<String> = console
+            .tail(TAIL)
+            .iter()
+            .map(|line| format!("\n    {line}"))
+            .collect();
         failure = failure.hint(format!(
             "node `{}` is {} (last step: {step}); its console, in full in `{}`:{}",
             slot.name,
@@ -249,5 +257,8 @@ fn command(
     if status.success() {
         return Ok(Outcome::Done);
     }
-    Err(Failure::new(format!("`{}` failed: {status}", args.command.join(" "))))
+    Err(Failure::new(format!(
+        "`{}` failed: {status}",
+        args.command.join(" ")
+    )))
 }

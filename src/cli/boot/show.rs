@@ -34,7 +34,8 @@ impl<'a> Show<'a> {
         let all = MultiProgress::new();
         for slot in &lab.slots {
             let bar = all.add(ProgressBar::new_spinner());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:20!} {elapsed:>5}  {wide_msg}") {
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix:20!} {elapsed:>5}  {wide_msg}")
+            {
                 bar.set_style(style);
             }
             bar.set_prefix(slot.name.clone());

@@ -38,7 +38,10 @@ fn wire(view: &View<'_>, port: &Port) -> Wire {
 /// How many interfaces are in the nodes' network.
 pub fn count(views: &[&View<'_>]) -> usize {
     let mine = |port: &&Port| number(port).is_some() && port.purpose != Purpose::Uplink;
-    views.iter().map(|view| view.ports.iter().filter(mine).count()).sum()
+    views
+        .iter()
+        .map(|view| view.ports.iter().filter(mine).count())
+        .sum()
 }
 
 /// The network of the nodes that are booted; `all` are those of the cluster file.
