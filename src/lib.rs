@@ -25,6 +25,7 @@
 //! | [`cloud_config`] | what is wrong with the seed files of cloud-init |
 //! | [`rows`] | what must be true of a finished image, row by row |
 //! | [`bmap`], [`emit`], [`diff`], [`dump`] | block maps, outputs that appear complete, what differs between two images, every byte explained |
+//! | [`remote`] | running nodes: where one is, what it says of itself, a command on it |
 //! | [`demo`], [`sys`] | a small base made on the spot; what the system does for files |
 //! | [`cli`] | everything, and nothing names it |
 //!
@@ -83,6 +84,7 @@ pub mod lint;
 pub mod lock;
 pub mod plan;
 pub mod planner;
+pub mod remote;
 pub mod report;
 pub mod rows;
 pub mod secrets;
