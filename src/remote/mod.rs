@@ -24,7 +24,9 @@ pub use kubernetes::{ADMIN_CONFIG, K3S_CONFIG, Kubectl, NoKubeconfig, WEB_UI, to
 pub use leases::{LEASES, Lease, leases, of as lease_of};
 pub use power::Power;
 pub use search::{Candidate, Network, Search};
-pub use ssh::{Access, BadPath, connection_was_cut, known_hosts_line, reach, remote_command, stops_the_node};
+pub use ssh::{
+    Access, BadPath, configured, connection_was_cut, known_hosts_line, reach, remote_command, stops_the_node,
+};
 
 /// A node that is looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -89,6 +89,17 @@ fn quoted(path: &Path) -> Result<String, BadPath> {
     Ok(format!("\"{}\"", text.replace('%', "%%")))
 }
 
+/// Where a file of the user leads to, from what `ssh -G` prints: address and port.
+#[must_use]
+pub fn configured(printed: &str) -> Option<String> {
+    let value = |key: &str| printed.lines().find_map(|line| line.strip_prefix(key));
+    let host = plain(value("hostname ")?);
+    match value("port ").unwrap_or("22") {
+        "22" => Some(host),
+        port => Some(format!("{host}:{}", plain(port))),
+    }
+}
+
 /// A line of the file with the planned host keys: the key of a node under its name.
 #[must_use]
 pub fn known_hosts_line(node: &str, public: &str) -> String {
@@ -230,6 +241,17 @@ mod tests {
             };
             assert!(access.words(&target(true), None).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn f161_the_address_of_a_file() {
+        let text = "host one\nuser admin\nhostname 127.0.0.1\nport 2222\n";
+        assert_eq!(configured(text).as_deref(), Some("127.0.0.1:2222"));
+        assert_eq!(
+            configured("hostname 10.0.0.1\nport 22\n").as_deref(),
+            Some("10.0.0.1")
+        );
+        assert_eq!(configured("usage: ssh\n"), None);
     }
 
     /// The judge is a shell: it prints the words that a program is given.
