@@ -45,7 +45,8 @@ fn target(cluster: &ClusterSpec, view: &View<'_>) -> String {
 }
 
 /// The first account of a node.
-fn user<'a>(view: &'a View<'_>) -> Option<&'a str> {
+#[must_use]
+pub fn user<'a>(view: &'a View<'_>) -> Option<&'a str> {
     view.resolved.settings.users.keys().next().map(String::as_str)
 }
 

@@ -26,6 +26,7 @@
 //! | [`rows`] | what must be true of a finished image, row by row |
 //! | [`bmap`], [`emit`], [`diff`], [`dump`] | block maps, outputs that appear complete, what differs between two images, every byte explained |
 //! | [`boot`] | emulated boards and the Ethernet between them, to try a cluster before a card is written |
+//! | [`remote`] | running nodes: where one is, what it says of itself, a command on it |
 //! | [`demo`], [`sys`] | a small base made on the spot; what the system does for files |
 //! | [`cli`] | everything, and nothing names it |
 //!
@@ -85,6 +86,7 @@ pub mod lint;
 pub mod lock;
 pub mod plan;
 pub mod planner;
+pub mod remote;
 pub mod report;
 pub mod rows;
 pub mod secrets;

@@ -1,6 +1,5 @@
 //! `export`: a cluster for other programs.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -10,12 +9,12 @@ use super::bundle;
 use super::context::Context;
 use super::message::{self, Failure, Outcome};
 use super::plan::{Remember, read_settings};
-use super::secrets::{add_secrets, look_up, secrets_path};
+use super::secrets::{add_secrets, host_keys};
 use crate::emit::Output;
 use crate::export;
-use crate::inputs::{self, Reading, SecretFile};
+use crate::inputs::{self, Reading};
 use crate::planner;
-use crate::secrets::{HostKey, Kind, Secret};
+use crate::secrets::Secret;
 use crate::spec::{ClusterSpec, Inputs, nearest};
 
 /// `ceil-img export`
@@ -24,17 +23,10 @@ pub fn export(context: &Context, args: &args::Export) -> Result<Outcome, Failure
     let views = planner::views(&cluster, &inputs)?;
     let text = match &args.what {
         ExportWhat::KnownHosts => {
-            let mut keys = BTreeMap::new();
-            let needed = planner::needed_secrets(&cluster, &inputs)?;
-            let mut file = SecretFile::open(&secrets_path(&args.file))?;
-            for (name, _) in needed.iter().filter(|(_, kind)| **kind == Kind::SshHostKey) {
-                if !file.store.sources().any(|(known, _)| known == name) {
-                    return Err(Failure::new(format!("the host key `{name}` is not there yet"))
-                        .hint("`ceil-img build` makes it"));
-                }
-                let secret = look_up(&mut file, name, Kind::SshHostKey)?;
-                let node = name.trim_start_matches("ssh.").to_owned();
-                keys.insert(node, HostKey::from_openssh(name, &secret)?);
+            let (keys, missing) = host_keys(&args.file, &cluster, &inputs)?;
+            if let Some(name) = missing.first() {
+                return Err(Failure::new(format!("the host key `{name}` is not there yet"))
+                    .hint("`ceil-img build` makes it"));
             }
             if keys.is_empty() {
                 return Err(Failure::new("no node has a host key that is made at build")

@@ -67,6 +67,12 @@ impl Failure {
         }
     }
 
+    /// The error alone, for a place in another sentence.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        self.error.to_string()
+    }
+
     /// Whether the reader of stdout went away, which is no failure.
     #[must_use]
     pub fn is_broken_pipe(&self) -> bool {

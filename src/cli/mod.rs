@@ -11,8 +11,10 @@ mod context;
 mod dump;
 mod edit;
 mod export;
+mod fleet;
 mod gates;
 mod init;
+mod kubeconfig;
 mod lint;
 mod locked;
 mod look;
@@ -24,10 +26,14 @@ mod programs;
 mod progress;
 mod replan;
 mod rows;
+mod run;
 mod secrets;
+mod ssh;
+mod status;
 mod store;
 mod teardown;
 mod terminal;
+mod token;
 mod verify;
 
 use std::io::Write;
@@ -77,6 +83,11 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
         Command::Plan(args) => plan::plan(&context, args),
         Command::Export(args) => export::export(&context, args),
         Command::Teardown(args) => teardown::teardown(&context, args),
+        Command::Status(args) => status::status(&context, args),
+        Command::Ssh(args) => ssh::ssh(&context, args),
+        Command::Run(args) => run::run(&context, args),
+        Command::Kubeconfig(args) => kubeconfig::kubeconfig(&context, args),
+        Command::Token(args) => token::token(&context, args),
         Command::Secrets(args) => secrets::secrets(&context, args),
         Command::Lint(args) => lint::lint(&context, args),
         Command::Fetch(args) => plan::fetch(&context, args),

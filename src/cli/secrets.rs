@@ -12,7 +12,7 @@ use super::message::{self, Failure, Outcome};
 use super::plan::{Remember, read_settings};
 use crate::inputs::{Resolver, SecretFile};
 use crate::planner;
-use crate::secrets::{Kind, Secret, Source};
+use crate::secrets::{HostKey, Kind, Secret, Source};
 use crate::spec::{ClusterSpec, Inputs, nearest};
 
 /// Name of the file of secrets, beside the cluster file.
@@ -76,6 +76,31 @@ pub fn add_secrets(
         path.display()
     ));
     Ok(())
+}
+
+/// Host keys that are there, by the names of their nodes; and the names of those that are still to be made.
+///
+/// # Errors
+/// As [`look_up`].
+pub fn host_keys(
+    file: &Path,
+    cluster: &ClusterSpec,
+    inputs: &Inputs,
+) -> Result<(BTreeMap<String, HostKey>, Vec<String>), Failure> {
+    let mut keys = BTreeMap::new();
+    let mut missing = Vec::new();
+    let needed = planner::needed_secrets(cluster, inputs)?;
+    let mut file = SecretFile::open(&secrets_path(file))?;
+    for (name, _) in needed.iter().filter(|(_, kind)| **kind == Kind::SshHostKey) {
+        if !file.store.sources().any(|(known, _)| known == name) {
+            missing.push(name.clone());
+            continue;
+        }
+        let secret = look_up(&mut file, name, Kind::SshHostKey)?;
+        let node = name.trim_start_matches("ssh.").to_owned();
+        keys.insert(node, HostKey::from_openssh(name, &secret)?);
+    }
+    Ok((keys, missing))
 }
 
 /// Secrets that stand in the file themselves, for commands that only look.

@@ -18,6 +18,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("catalog", &["values"]),
     ("lock", &["emit", "values"]),
     ("artifacts", &["catalog", "values"]),
+    ("remote", &["values"]),
     ("sys", &["values"]),
     ("disk", &["values"]),
     ("template", &["values"]),
