@@ -347,7 +347,8 @@ pub(super) fn options(
         ignore_preflight.push("Mem".to_owned());
     }
     // kubeadm pulls the images of all parts, also of those that are left out; what is needed has to be there anyway.
-    if kubernetes.is_some_and(|k| !k.disable.is_empty()) && !ignore_preflight.iter().any(|n| n == IMAGE_PULL) {
+    if kubernetes.is_some_and(|k| !k.disable.is_empty()) && !ignore_preflight.iter().any(|n| n == IMAGE_PULL)
+    {
         ignore_preflight.push(IMAGE_PULL.to_owned());
     }
     let version = version(cluster)?;

@@ -53,6 +53,7 @@ fn cluster(version: &str, servers: usize) -> Cluster {
             mirror: Some("http://10.11.0.1:5000".to_owned()),
             private: Some("10.11.0.1:5001".to_owned()),
         },
+        config: serde_json::Map::new(),
         proxy: None,
     }
 }
@@ -68,6 +69,7 @@ fn node(name: &str, role: Role) -> Node {
             ("on".to_owned(), "yes".to_owned()),
         ]),
         taints: Some(vec!["dedicated=db:NoSchedule".parse().unwrap()]),
+        pods: None,
         kubelet: Kubelet::small_board(),
     }
 }
@@ -76,6 +78,7 @@ fn options() -> kubeadm_room::Options {
     kubeadm_room::Options {
         token_ttl: "48h".parse().unwrap(),
         ignore_preflight: vec!["Mem".to_owned()],
+        config: serde_json::Map::new(),
         patience: 1200,
         containerd: 2,
         pause_image: None,
