@@ -109,6 +109,8 @@ pub struct Machine {
     pub command_line: String,
     /// The card, a qcow2 file.
     pub card: PathBuf,
+    /// Whether what the guest has written must survive a power cut; if not, its flushes are not waited for.
+    pub durable: bool,
     /// Network cards in the order of their names: `eth0`, `eth1`.
     pub nics: Vec<Nic>,
     /// Where the serial console goes; it is appended to.
@@ -151,10 +153,11 @@ impl Machine {
         }
         args.add("-append", &self.command_line);
         let interface = if self.kind == Kind::Virt { "none" } else { "sd" };
+        let cache = if self.durable { "writeback" } else { "unsafe" };
         args.add(
             "-drive",
             with_path(
-                &format!("if={interface},id=card,format=qcow2,discard=unmap,file="),
+                &format!("if={interface},id=card,format=qcow2,discard=unmap,cache={cache},file="),
                 &self.card,
             ),
         );
@@ -279,6 +282,7 @@ mod tests {
             initramfs: Some("/o/one.initramfs".into()),
             device_tree: None,
             command_line: "console=ttyAMA0 rootwait".to_owned(),
+            durable: false,
             card: "/o/a,b/one.qcow2".into(),
             nics: vec![
                 Nic {
@@ -313,7 +317,7 @@ mod tests {
             shown(&machine.arguments()),
             "-M virt -cpu cortex-a72 -smp 2 -m 1024 -nodefaults -display none -rtc base=utc -kernel /o/one.kernel \
              -initrd /o/one.initramfs -append console=ttyAMA0 rootwait \
-             -drive if=none,id=card,format=qcow2,discard=unmap,file=/o/a,,b/one.qcow2 \
+             -drive if=none,id=card,format=qcow2,discard=unmap,cache=unsafe,file=/o/a,,b/one.qcow2 \
              -device virtio-blk-pci,drive=card -device virtio-rng-pci \
              -netdev stream,id=n0,server=off,addr.type=unix,addr.path=/s/1 \
              -device virtio-net-pci,romfile=,netdev=n0,mac=dc:a6:32:00:00:01 \

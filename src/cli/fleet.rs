@@ -109,10 +109,9 @@ impl Fleet {
             ways: args.find.iter().copied().collect(),
             access: Access {
                 config: args.ssh_config.clone(),
-                known_hosts: match lines.is_empty() {
-                    true => None,
-                    false => Some(known_hosts(&context.cache, &lines)?),
-                },
+                known_hosts: (!lines.is_empty())
+                    .then(|| known_hosts(&context.cache, &lines))
+                    .transpose()?,
                 port: (args.port != 22).then_some(args.port),
                 batch: true,
                 terminal: false,

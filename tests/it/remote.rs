@@ -18,7 +18,7 @@ network: {lan: 127.0.0.0/24, gateway: 127.0.0.10}
 kubernetes: {distribution: k3s}
 defaults: {base: demo, swap: off, ssh: {host-key: true}, users: {admin: {groups: [sudo]}}}
 nodes:
-  - {name: router, profile: p, role: router, address: 127.0.0.10/24}
+  - {name: router, profile: p, role: router, accept: [F146], address: 127.0.0.10/24}
   - {name: one, profile: p, role: server, address: 127.0.0.11/24}
   - {name: two, profile: p, role: agent, address: 127.0.0.12/24}
   - {name: three, profile: p, role: agent}

@@ -144,6 +144,7 @@ impl<'a> Cards<'a> {
             device_tree,
             command_line: firmware.command_line,
             card,
+            durable: args.keep || args.resume || !args.fault.is_empty(),
             nics: Vec::new(),
             log,
             control: PathBuf::new(),

@@ -188,7 +188,8 @@ fn f127_f071_what_differs_between_kubelets_is_a_patch() {
 // rows: F104
 #[test]
 fn p26_preflight_checks_are_named() {
-    let cluster = cluster("1.36.4", 1);
+    let mut cluster = cluster("1.36.4", 1);
+    cluster.disable = vec!["kube-proxy".to_owned()];
     let pki = KubeadmPki::new(&cluster, &secrets(Flavour::Kubeadm, 1)).unwrap();
     let with = |name: &str| {
         let mut options = options();

@@ -97,6 +97,10 @@ fn k3s_node(cluster: &Cluster, node: &Node, seed: u64) -> NodeFiles {
 
 /// The files of a kubeadm node.
 fn kubeadm_node(cluster: &Cluster, node: &Node, options: &kubeadm_room::Options, seed: u64) -> NodeFiles {
+    let cluster = &Cluster {
+        disable: Vec::new(),
+        ..cluster.clone()
+    };
     let pki = KubeadmPki::new(cluster, &secrets(Flavour::Kubeadm, seed)).unwrap();
     if node.role.is_server() {
         kubeadm_room::server(cluster, node, options, &pki.control_plane()).unwrap()
