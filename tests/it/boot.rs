@@ -206,7 +206,7 @@ fn f252_power_is_cut_once_in_a_step_and_the_card_goes_on() {
     let log = String::from_utf8(ran.read("log")).unwrap();
     let cards: Vec<&str> = log.lines().filter(|l| l.contains(" one ")).collect();
     let card = |line: &str| {
-        line.split("discard=unmap,file=")
+        line.split("discard=unmap,cache=writeback,file=")
             .nth(1)
             .unwrap()
             .split(' ')

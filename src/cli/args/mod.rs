@@ -103,7 +103,7 @@ pub enum Command {
     Export(Export),
     /// Take a running cluster apart: add-ons, then agents, then servers.
     Teardown(Teardown),
-    /// Find running nodes and say how they are; exit code 1 when one is not reached or not ready.
+    /// Find running nodes and say how they are; exit code 1 when one is not ready.
     Status(Status),
     /// Log in to a node, whose planned host key is checked.
     Ssh(Ssh),

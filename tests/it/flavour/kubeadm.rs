@@ -62,7 +62,7 @@ fn f103_f109_f112_the_first_server_in_v1beta4() {
                 "controlPlaneComponentHealthCheck": "0h20m0s",
                 "kubeletHealthCheck": "0h20m0s",
                 "tlsBootstrap": "0h20m0s",
-                "discovery": "0h20m0s",
+                "discovery": "0h2m0s",
             },
         })
     );
@@ -82,6 +82,8 @@ fn f103_f109_f112_the_first_server_in_v1beta4() {
             },
             "encryptionAlgorithm": "ECDSA-P256",
             "apiServer": {"certSANs": ["10.11.0.101", "one"]},
+            "scheduler": {"extraArgs": [{"name": "leader-elect", "value": "false"}]},
+            "controllerManager": {"extraArgs": [{"name": "leader-elect", "value": "false"}]},
         })
     );
     assert_eq!(
@@ -110,7 +112,7 @@ fn f103_older_forms_have_maps_and_other_timeouts() {
         let Some(read) = documents(version, 1, Role::Agent) else {
             return;
         };
-        assert_eq!(read[0]["discovery"]["timeout"], "0h20m0s");
+        assert_eq!(read[0]["discovery"]["timeout"], "0h2m0s");
         // Patches of the kubelet's configuration exist since 1.25; before, the same goes into flags.
         let patched = version == "1.30.14";
         let registration = &read[0]["nodeRegistration"];

@@ -83,15 +83,20 @@ fn f251_a_step_is_told_of_and_taken_once() {
     let out = tools::output(&mut card.step("one"));
     assert!(out.status.success());
     let log = card.text("boot/ceil-firstboot.log");
-    assert_eq!(words(&log), ["one begin", "one done 0"], "{log}");
+    let told = words(&log);
+    assert!(
+        told[0] == "one begin" && told[1].starts_with("one done "),
+        "{log}"
+    );
     let first = log.lines().next().unwrap();
     assert!(
         first.get(4..5) == Some("-") && first.contains("Z ") && first.contains("s one"),
         "{log}"
     );
-    assert_eq!(
-        card.text("console"),
-        "ceil-first-boot: one begin\r\nceil-first-boot: one done 0\r\n"
+    let console = card.text("console");
+    assert!(
+        console.starts_with("ceil-first-boot: one begin\r\nceil-first-boot: one done "),
+        "{console}"
     );
     assert!(card.path("state/done/one").exists());
     assert!(tools::output(&mut card.step("one")).status.success());

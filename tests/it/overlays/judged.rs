@@ -342,13 +342,17 @@ fn units_pass_systemd_analyze() {
             );
         }
         for (path, text) in drop_ins {
-            let unit = text.split_once("\nWants=").unwrap().1.trim();
-            // Timers of services that are off are not there; the rest has conditions.
-            assert!(
-                units.iter().any(|u| u.ends_with(unit)) || unit.ends_with(".timer"),
-                "{what}: {}",
-                path.display()
-            );
+            let wanted = text.split_once("\nWants=").unwrap().1.trim();
+            for unit in wanted.split_whitespace() {
+                // Timers of services that are off are not there; the rest has conditions.
+                assert!(
+                    units.iter().any(|u| u.ends_with(unit))
+                        || unit.ends_with(".timer")
+                        || unit.ends_with(".target"),
+                    "{what}: {}",
+                    path.display()
+                );
+            }
         }
     }
 }

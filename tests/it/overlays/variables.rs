@@ -10,7 +10,7 @@ fn node(name: &str, role: &str, ip: Option<&str>) -> Value {
         "gateway": "10.11.0.1", "dns": ["10.11.0.1"], "mac": null,
         "interfaces": [{"name": "eth0", "use": "cluster", "address": "dhcp", "ip": ip, "prefix": 25, "mac": null, "wifi": null}],
         "uplink": null, "lan_interface": null, "labels": {}, "taints": [], "disks": [], "firewall_open": [],
-        "swap": "off", "services": {}, "kubelet": {}, "users": [{"name": "admin"}], "first_server": role == "server",
+        "swap": "off", "services": {}, "kubelet": {}, "users": [{"name": "admin", "admin": true}], "first_server": role == "server",
     })
 }
 
