@@ -32,7 +32,9 @@ done
 : "${CEIL_RIG:?set it to the folder of the rig}"
 program=$(realpath "$program")
 PATH=$PATH:/usr/sbin:/sbin
-for tool in qemu-system-aarch64 ssh ssh-keygen curl python3 kubectl xz; do
+tools=(qemu-system-aarch64 ssh ssh-keygen curl python3 xz)
+[[ " ${scenarios[*]} " != *" cluster "* ]] || tools+=(kubectl)
+for tool in "${tools[@]}"; do
   command -v "$tool" >/dev/null || {
     echo "e2e: $tool is missing" >&2
     exit 2

@@ -4,6 +4,13 @@ use super::config::{Config, wide_by_default};
 use crate::fs::{FsError, Volume, tree};
 use crate::values::Arch;
 
+/// Emulated processors are slow, and a mount of fstab that waits for its device longer than this, in seconds, makes an
+/// emergency of the boot (kernel-command-line(7)).
+const PATIENCE: [&str; 2] = [
+    "systemd.default_device_timeout_sec=600",
+    "systemd.default_timeout_start_sec=600",
+];
+
 /// Texts of the boot volume are a few KiB.
 const TEXT: u64 = 1 << 20;
 /// A kernel or an initramfs above this is a damaged file system.
@@ -181,9 +188,7 @@ fn command_line(text: &str) -> String {
     }
     // The wired interface of a board is `eth0`; that of the emulated machine would be named after its slot.
     words.push("net.ifnames=0".to_owned());
-    // Emulated processors are slow, and a mount of fstab that waits longer than this makes an emergency of the boot.
-    words.push("systemd.default_device_timeout_sec=600".to_owned());
-    words.push("systemd.default_timeout_start_sec=600".to_owned());
+    words.extend(PATIENCE.map(str::to_owned));
     words.join(" ")
 }
 
@@ -255,7 +260,7 @@ mod tests {
         assert!(firmware.wide && firmware.device_tree.is_none());
         assert_eq!(
             firmware.command_line,
-            "cgroup_disable=memory console=ttyAMA0,115200 root=PARTUUID=1-02 rootwait net.ifnames=0"
+            "cgroup_disable=memory console=ttyAMA0,115200 root=PARTUUID=1-02 rootwait net.ifnames=0 systemd.default_device_timeout_sec=600 systemd.default_timeout_start_sec=600"
         );
     }
 
@@ -266,7 +271,10 @@ mod tests {
             ("cmdline.txt", "cgroup_enable=memory quiet"),
         ];
         let firmware = read(&files, "virt", Arch::Arm64).expect("read");
-        assert_eq!(firmware.command_line, "cgroup_enable=memory quiet net.ifnames=0");
+        assert_eq!(
+            firmware.command_line,
+            "cgroup_enable=memory quiet net.ifnames=0 systemd.default_device_timeout_sec=600 systemd.default_timeout_start_sec=600"
+        );
         let files = [("kernel8.img", "k"), ("cmdline.txt", "cgroup_enable=memory1")];
         let firmware = read(&files, "virt", Arch::Arm64).expect("read");
         assert!(firmware.command_line.starts_with("cgroup_disable=memory "));
