@@ -98,7 +98,7 @@ has "F026 controllers" " $(on one 'cat /sys/fs/cgroup/cgroup.controllers') " " c
 has "F027 controllers" " $(on one 'cat /sys/fs/cgroup/cgroup.controllers') " " pids "
 is "F070 swap" "$(on one 'swapon --show | wc -l')" 0
 is "F051 passwords for SSH" "$(on one 'sudo sshd -T | grep ^passwordauthentication')" "passwordauthentication no"
-has "F074 forwarding" "$(on one 'sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding | tr "\n" " "')" "1 1"
+has "F074 forwarding" "$(on one 'sudo sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding | tr "\n" " "')" "1 1"
 has "F073 bridges" "$(on one 'sudo sysctl -n net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables | tr "\n" " "')" "1 1"
 has "F075 modules" " $(on one 'lsmod | cut -d " " -f 1 | tr "\n" " "') " " br_netfilter "
 has "cloud-init" "$(on one 'cloud-init status || true')" "status: done"
