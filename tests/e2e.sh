@@ -96,7 +96,7 @@ is "F253 system" "$(on one 'systemctl is-system-running')" running
 has "F025, F026, F027 controllers" " $(on one 'cat /sys/fs/cgroup/cgroup.controllers') " " memory "
 has "F026 controllers" " $(on one 'cat /sys/fs/cgroup/cgroup.controllers') " " cpuset "
 has "F027 controllers" " $(on one 'cat /sys/fs/cgroup/cgroup.controllers') " " pids "
-is "F070 swap" "$(on one 'swapon --show | wc -l')" 0
+is "F070 swap" "$(on one 'sudo swapon --show | wc -l')" 0
 is "F051 passwords for SSH" "$(on one 'sudo sshd -T | grep ^passwordauthentication')" "passwordauthentication no"
 has "F074 forwarding" "$(on one 'sudo sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding | tr "\n" " "')" "1 1"
 has "F073 bridges" "$(on one 'sudo sysctl -n net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables | tr "\n" " "')" "1 1"
