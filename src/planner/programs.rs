@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::flavour::{Flavour, k3s, kubeadm};
 use crate::plan::{Edit, Op, Origin};
-use crate::spec::{ClusterSpec, Inputs, image_archive};
+use crate::spec::{At, ClusterSpec, Inputs, image_archive};
 use crate::values::{ImagePath, Mode, VolumeName};
 
 use super::PlanError;
@@ -76,19 +76,16 @@ pub fn wanted(cluster: &ClusterSpec, view: &View<'_>) -> Result<Vec<ProgramWish>
         }
     }
     let settings = &view.resolved.settings;
-    let named = settings
+    let named: Vec<&At<String>> = settings
         .artifacts
         .iter()
-        .chain(settings.images.iter().filter(|i| image_archive(i).is_none()));
+        .chain(settings.images.iter().filter(|i| image_archive(i).is_none()))
+        .collect();
+    // A program that the node names itself takes the place of the one that Kubernetes would have brought.
     let plain = |name: &str| name.split('@').next().unwrap_or_default().to_owned();
-    let implied = wishes.len();
+    wishes.retain(|wish| named.iter().all(|name| plain(&name.value) != plain(&wish.name)));
     for name in named {
-        // A program that the node names itself takes the place of the one that Kubernetes would have brought.
-        let mut number = 0;
-        wishes.retain(|wish: &ProgramWish| {
-            number += 1;
-            wish.name != name.value && (number > implied || plain(&wish.name) != plain(&name.value))
-        });
+        wishes.retain(|wish| wish.name != name.value);
         wishes.push(ProgramWish {
             name: name.value.clone(),
             or: None,

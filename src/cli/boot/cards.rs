@@ -66,17 +66,6 @@ impl<'a> Cards<'a> {
         plan: &NodePlan,
         view: &View<'_>,
     ) -> Result<Machine, Failure> {
-        self.make_card(context, planned, plan, view)
-            .map_err(|e| e.while_doing(format!("node `{}` cannot be booted", plan.node)))
-    }
-
-    fn make_card(
-        &mut self,
-        context: &Context,
-        planned: &Planned,
-        plan: &NodePlan,
-        view: &View<'_>,
-    ) -> Result<Machine, Failure> {
         let args = self.args;
         let base = context.base(&plan.base)?;
         let finished = finish_node(

@@ -70,7 +70,9 @@ pub fn boot(context: &Context, args: &args::Boot) -> Result<Outcome, Failure> {
     let mut slots = Vec::new();
     let mut port = 1;
     for (plan, view) in planned.plans.iter().zip(&views) {
-        let mut machine = cards.make(context, &planned, plan, view)?;
+        let mut machine = cards
+            .make(context, &planned, plan, view)
+            .map_err(|e| e.while_doing(format!("node `{}` cannot be booted", plan.node)))?;
         machine.control = sockets.path().join(format!("{}.qmp", slots.len()));
         if let (Some(lan), Some(segment)) = (&lan, &segment) {
             machine.nics = wires::nics(args, view, lan, segment, &mut port);
