@@ -20,29 +20,7 @@ dir=$(realpath "$1")
 suite=${2:-trixie}
 program=$dir/$suite/usr/sbin/e2fsck.static
 
-if ! [ -x "$program" ]; then
-  keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-  for need in apt-get dpkg-deb "$keyring"; do
-    command -v "$need" >/dev/null || [ -e "$need" ] || {
-      echo "$0: $need is missing" >&2
-      exit 1
-    }
-  done
-  work=$(mktemp -d "$dir/.apt.XXXXXX")
-  trap 'rm -rf "$work"' EXIT
-  mkdir -p "$work"/{lists,cache/archives}/partial
-  echo "deb [signed-by=$keyring] http://deb.debian.org/debian $suite main" >"$work/sources.list"
-  apt=(
-    apt-get -q
-    -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=-
-    -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache" -o Dir::State::status=/dev/null
-    -o APT::Sandbox::User=
-  )
-  "${apt[@]}" update >&2
-  (cd "$work" && "${apt[@]}" download e2fsck-static >&2)
-  dpkg-deb -x "$work"/e2fsck-static_*.deb "$work/unpacked"
-  rm -rf "${dir:?}/$suite"
-  mv "$work/unpacked" "$dir/$suite"
-fi
+[ -x "$program" ] ||
+  "$(dirname "$0")/debian-package.sh" e2fsck-static "$suite" "$(dpkg --print-architecture)" "$dir/$suite"
 "$program" -V >&2
 echo "$program"
