@@ -25,9 +25,10 @@
 //! | [`cloud_config`] | what is wrong with the seed files of cloud-init |
 //! | [`rows`] | what must be true of a finished image, row by row |
 //! | [`bmap`], [`emit`], [`diff`], [`dump`] | block maps, outputs that appear complete, what differs between two images, every byte explained |
+//! | [`flash`] | cards: which may be written, writing, reading back |
 //! | [`boot`] | emulated boards and the Ethernet between them, to try a cluster before a card is written |
 //! | [`remote`] | running nodes: where one is, what it says of itself, a command on it |
-//! | [`demo`], [`sys`] | a small base made on the spot; what the system does for files |
+//! | [`demo`], [`sys`] | a small base made on the spot; what the system does for files and devices |
 //! | [`cli`] | everything, and nothing names it |
 //!
 //! The image is a copy-on-write [`Overlay`](disk::Overlay) over a base that is never written, so an edit costs only
@@ -78,6 +79,7 @@ pub mod edit;
 pub mod emit;
 pub mod export;
 pub mod fetch;
+pub mod flash;
 pub mod flavour;
 pub mod fs;
 pub mod image;

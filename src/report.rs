@@ -49,6 +49,10 @@ pub enum Step {
     Edit,
     /// The image is written out.
     Emit,
+    /// A card is written.
+    Flash,
+    /// A card is read back.
+    Verify,
 }
 
 impl Step {
@@ -61,6 +65,8 @@ impl Step {
             Self::Hash => "hash",
             Self::Edit => "edit",
             Self::Emit => "write",
+            Self::Flash => "flash",
+            Self::Verify => "verify",
         }
     }
 }

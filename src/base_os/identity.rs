@@ -1,10 +1,12 @@
+use serde_json::json;
+
 use crate::amend::{hosts_loopback, hosts_members};
 use crate::plan::{Address, Content, NodePlan, Op, Wishes};
 use crate::values::{ImagePath, VolumeName};
 
 use super::builder::{Builder, Failure};
 use super::cloud_init::SeedKeys;
-use super::{BaseFacts, CloudInit, Resolved, Seed, cloud_init, network};
+use super::{BaseFacts, CARD_RECORD, CloudInit, Resolved, Seed, cloud_init, network};
 
 /// `/etc/hosts` of a base that has none.
 const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\t\tlocalhost ip6-localhost ip6-loopback\nff02::1\t\tip6-allnodes\nff02::2\t\tip6-allrouters\n";
@@ -33,6 +35,13 @@ impl Builder<'_> {
         let (plan, facts) = (self.plan, self.facts);
         let identity = &plan.identity;
         let hostname = identity.hostname.as_str();
+        let record = json!({
+            "cluster": plan.cluster,
+            "node": plan.node,
+            "plan": plan.digest,
+            "tool": concat!("ceil-img ", env!("CARGO_PKG_VERSION")),
+        });
+        self.put(VolumeName::Boot, CARD_RECORD, &format!("{record}\n"))?;
         self.put(VolumeName::Root, "/etc/hostname", &format!("{hostname}\n"))?;
         let hosts = hosts_loopback(
             facts.hosts.as_deref().unwrap_or(HOSTS),

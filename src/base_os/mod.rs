@@ -23,6 +23,9 @@ mod users;
 use crate::amend::FstabEntry;
 use crate::plan::Edit;
 
+/// Where an image says which node it is, on the boot volume: what every system can read from a card.
+pub const CARD_RECORD: &str = "/ceil-card.json";
+
 pub use crate::values::Arch;
 pub use facts::{
     ClockFacts, CloudInit, DbusId, Init, Kernel, RadioFacts, SshFacts, SwapFacts, SystemFacts,

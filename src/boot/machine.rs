@@ -99,6 +99,8 @@ pub struct Machine {
     pub wide: bool,
     /// Memory in MiB.
     pub memory: u64,
+    /// Processors, where the machine leaves a choice.
+    pub processors: u16,
     /// Kernel.
     pub kernel: PathBuf,
     /// Initramfs.
@@ -139,7 +141,7 @@ impl Machine {
         args.add("-M", self.kind.word());
         if self.kind == Kind::Virt {
             args.add("-cpu", if self.wide { "cortex-a72" } else { "cortex-a15" });
-            args.add("-smp", "2");
+            args.add("-smp", format!("{}", self.processors));
         }
         args.add("-m", format!("{}", self.memory));
         args.flag("-nodefaults").add("-display", "none");
@@ -278,6 +280,7 @@ mod tests {
             kind: Kind::Virt,
             wide: true,
             memory: 1024,
+            processors: 2,
             kernel: "/o/one.kernel".into(),
             initramfs: Some("/o/one.initramfs".into()),
             device_tree: None,

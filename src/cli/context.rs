@@ -201,6 +201,9 @@ impl Context {
     /// # Errors
     /// As [`Context::open_image`].
     pub fn image_source(&self, path: &Path) -> Result<(Arc<dyn Source>, bool), Failure> {
+        if let Some(device) = super::card::device_source(path)? {
+            return Ok((device, false));
+        }
         let held = FileSource::held(path)?;
         let mut head = [0; 512];
         let len = head.len().min(usize::try_from(held.len()).unwrap_or(usize::MAX));

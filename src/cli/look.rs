@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::args;
+use super::card::on_card;
 use super::context::{Context, facts, places};
 use super::dump;
 use super::message::{self, Failure, Outcome};
@@ -83,8 +84,12 @@ pub fn inspect(context: &Context, args: &args::Inspect) -> Result<Outcome, Failu
             "root": volume(VolumeName::Root),
             "unknown": unknown,
             "os": facts.as_ref().map(os_json),
+            "card": on_card(&image),
         }))?;
         return Ok(Outcome::Done);
+    }
+    if let Some(text) = on_card(&image).sentence() {
+        message::line(&format!("card       {text}"))?;
     }
     let table = format!("{:?}", image.table.kind).to_uppercase();
     message::line(&format!(

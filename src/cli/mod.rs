@@ -7,10 +7,13 @@ mod args;
 mod boot;
 mod build;
 mod bundle;
+mod card;
 mod context;
+mod devices;
 mod dump;
 mod edit;
 mod export;
+mod flash;
 mod fleet;
 mod gates;
 mod init;
@@ -24,6 +27,7 @@ mod plan;
 mod profiles;
 mod programs;
 mod progress;
+mod reconfigure;
 mod replan;
 mod rows;
 mod run;
@@ -77,6 +81,11 @@ fn run(cli: &Cli) -> Result<Outcome, Failure> {
     match &cli.command {
         Command::Build(args) => build::build(&context, args),
         Command::Boot(args) => boot::boot(&context, args),
+        Command::Flash(args) => flash::flash(&context, args),
+        Command::Devices(args) => devices::devices(&context, args),
+        Command::Reconfigure(args) => reconfigure::reconfigure(&context, args),
+        Command::Backup(args) => card::backup(&context, args),
+        Command::FlashWriter => flash::serve(&context),
         Command::Init(args) => init::init(&context, args),
         Command::Profiles(args) => profiles::profiles(&context, args),
         Command::Schema(args) => profiles::schema(args),

@@ -1,10 +1,18 @@
-//! What the system does for files and, later, devices. This room knows the operating system and nothing of ours.
+//! What the system does for files and devices. This room knows the operating system and nothing of ours; it is the only
+//! one with calls that the compiler cannot check.
+
+mod child;
+mod device;
+pub mod disks;
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
+
+pub use child::output as output_of;
+pub use device::{ALIGN, Device, Opened, eject, unmount};
 
 /// Bytes after which written data is sent to the disk.
 const FLUSH_EVERY: usize = 64 << 20;

@@ -6,11 +6,15 @@ use std::path::Path;
 use crate::support::cli::Test;
 
 /// Examples that are not run, each with its reason.
-const NOT_RUN: [(&str, &str); 2] = [
+const NOT_RUN: [(&str, &str); 6] = [
     (
         "ceil-img boot --all --until login",
         "needs a base with a kernel, and minutes",
     ),
+    ("ceil-img devices", "what it prints is of the machine"),
+    ("ceil-img flash /dev/sdb one", "needs a card"),
+    ("ceil-img flash one=/dev/sdb two=/dev/sdc", "needs two cards"),
+    ("ceil-img flash --all", "asks for cards"),
     (
         "ceil-img boot --all --fault power-cut@join --fault late=server:600 -- kubectl get nodes",
         "needs a base with a kernel, and minutes",
@@ -36,7 +40,16 @@ fn examples_of_the_readme_run() {
         if NOT_RUN.iter().any(|(listed, _)| *listed == example) {
             continue;
         }
-        let ran = test.args(example.split_whitespace().skip(1)).run();
+        let words: Vec<&str> = example.split_whitespace().collect();
+        if let ["truncate", "-s", size, file] = words[..] {
+            let gib: u64 = size.strip_suffix('G').unwrap().parse().unwrap();
+            fs::File::create(test.dir().join(file))
+                .unwrap()
+                .set_len(gib << 30)
+                .unwrap();
+            continue;
+        }
+        let ran = test.args(&words[1..]).run();
         test = ran.again();
     }
 }
@@ -144,7 +157,7 @@ fn examples(text: &str) -> Vec<String> {
         }
         let line = line.trim_start().trim_start_matches("$ ");
         let line = line.split(" #").next().unwrap_or_default().trim_end();
-        if inside && line.starts_with("ceil-img ") {
+        if inside && (line.starts_with("ceil-img ") || line.starts_with("truncate ")) {
             found.push(line.to_owned());
         }
     }

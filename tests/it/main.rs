@@ -30,6 +30,7 @@ mod export;
 mod families;
 mod fat;
 mod features;
+mod flash;
 mod flavour;
 mod fleet;
 mod gates;

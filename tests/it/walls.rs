@@ -87,7 +87,7 @@ const WALLS: &[(&str, &[&str])] = &[
         &["plan", "disk", "fs", "image", "bmap", "sys", "report", "values"],
     ),
     ("boot", &["disk", "fs", "values"]),
-    ("flash", &["disk", "bmap", "sys", "report", "values"]),
+    ("flash", &["disk", "sys", "report", "values"]),
 ];
 
 /// A file is split by structure before it gets this long.

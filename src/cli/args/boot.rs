@@ -47,6 +47,11 @@ pub struct Boot {
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,
 
+    /// Processors of each node. Nodes that have together more than this host are slower than with fewer: an emulated
+    /// processor that waits for another one waits long.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=8))]
+    pub cpus: u16,
+
     /// Size of each card [default: 8GiB, or more for a larger image].
     #[arg(long, value_name = "SIZE")]
     pub card: Option<ByteSize>,

@@ -1,6 +1,7 @@
 //! What was typed, checked but not acted on.
 
 mod boot;
+mod flash;
 mod nodes;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::values::{ByteSize, ImagePath};
 
 pub use boot::{Boot, Until};
+pub use flash::{Backup, Devices, Flash, Reconfigure, Writing};
 pub use nodes::{Kubeconfig, Reaching, Run, Ssh, Status, Token};
 
 /// Builds SD-card images for Raspberry Pi Kubernetes clusters: one cluster file in, finished cards out.
@@ -87,6 +89,17 @@ pub struct ClusterArgs {
 pub enum Command {
     /// Build the images of nodes.
     Build(Build),
+    /// Write nodes to cards, read them back and compare.
+    Flash(Flash),
+    /// List the disks that cards may be in.
+    Devices(Devices),
+    /// Bring a written card to what its node is now, without writing the image again.
+    Reconfigure(Reconfigure),
+    /// Read a card into an image of what its file systems use.
+    Backup(Backup),
+    /// Write one card as another process asks; `flash --sudo` starts it.
+    #[command(hide = true)]
+    FlashWriter,
     /// Boot nodes in an emulator (QEMU), to try a cluster before a card is written.
     Boot(Boot),
     /// Write a complete directory for a new cluster; without SET, list the sets.
@@ -472,7 +485,7 @@ pub struct Fetch {
 /// `inspect`
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// The image: raw, or compressed (it is then unpacked into the cache).
+    /// The image: raw, or compressed (it is then unpacked into the cache); or the device of a card.
     #[arg(value_name = "IMG")]
     pub image: PathBuf,
 

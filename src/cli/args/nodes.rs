@@ -43,7 +43,7 @@ pub struct Reaching {
 }
 
 /// A number of seconds, minutes or hours, such as `60s`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "write a number with a unit: `60s`, `5m`, `1h`".to_owned();
     let unit = match text.chars().next_back() {
         Some('s') => 1,

@@ -128,6 +128,7 @@ impl<'a> Cards<'a> {
             kind: args.machine,
             wide: firmware.wide,
             memory: args.machine.memory().unwrap_or(wanted),
+            processors: args.cpus,
             kernel,
             initramfs,
             device_tree,
