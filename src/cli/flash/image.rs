@@ -20,9 +20,14 @@ use crate::report::{Event, Reporter, Step};
 use crate::spec::parse_base;
 use crate::values::{Digest, DigestKind, Hasher};
 
+/// An image and the ranges of it that matter.
+pub type Bytes = (Arc<dyn Source>, Vec<Range<u64>>);
+
 /// Everything.
 pub fn all(len: u64) -> Vec<Range<u64>> {
-    if len == 0 { Vec::new() } else { vec![0..len] }
+    std::iter::once(0..len)
+        .filter(|range| !range.is_empty())
+        .collect()
 }
 
 /// Moves the backup of a GPT to the end of the card, where it belongs (UEFI 2.10, 5.3.2).
@@ -75,12 +80,7 @@ pub fn image(context: &Context, args: &args::Flash, text: &str, card: u64) -> Re
 }
 
 /// What the file systems of an image use; the whole of one that is not understood.
-fn understood(
-    context: &Context,
-    source: Arc<dyn Source>,
-    name: &str,
-    card: u64,
-) -> Result<(Arc<dyn Source>, Vec<Range<u64>>), Failure> {
+fn understood(context: &Context, source: Arc<dyn Source>, name: &str, card: u64) -> Result<Bytes, Failure> {
     let whole = |source: Arc<dyn Source>| {
         let used = all(source.len());
         (source, used)
@@ -103,11 +103,7 @@ fn understood(
 }
 
 /// An image whose edits are done, for a card.
-pub fn edited(
-    image: &mut Image,
-    args: &args::Flash,
-    card: u64,
-) -> Result<(Arc<dyn Source>, Vec<Range<u64>>), Failure> {
+pub fn edited(image: &mut Image, args: &args::Flash, card: u64) -> Result<Bytes, Failure> {
     fit(image, card)?;
     let source: Arc<dyn Source> = Arc::new(Whole(Arc::clone(&image.overlay)));
     let used = if args.full {

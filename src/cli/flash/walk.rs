@@ -156,11 +156,11 @@ mod tests {
         };
         let now = [a.clone(), b.clone()];
         assert!(names(&now, &now).is_empty());
-        assert_eq!(names(&[a.clone()], &now), [Path::new("/dev/sdb")]);
+        assert_eq!(names(std::slice::from_ref(&a), &now), [Path::new("/dev/sdb")]);
         assert_eq!(names(&[], &now).len(), 2);
         // Another card in the same slot, and the same one after a look without it.
         assert_eq!(names(&now, &[other, b.clone()]), [Path::new("/dev/sda")]);
-        assert_eq!(names(&[b.clone()], &now), [Path::new("/dev/sda")]);
+        assert_eq!(names(std::slice::from_ref(&b), &now), [Path::new("/dev/sda")]);
         assert!(names(&now, &[b]).is_empty());
     }
 }

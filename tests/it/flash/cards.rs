@@ -273,7 +273,7 @@ fn f232_only_used_blocks_are_written_and_the_first_mib_last() {
 #[test]
 fn allocated_zeroes_are_written_and_full_writes_all() {
     let (sim, mut job) = (Sim::new(CARD, Fault::None), job());
-    job.used = vec![0..job.source.len()];
+    job.used = std::iter::once(0..job.source.len()).collect();
     job.probe = false;
     job.discard = true;
     let done = write(&sim, &job).unwrap();
