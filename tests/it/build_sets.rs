@@ -146,7 +146,7 @@ fn f107_a_second_cluster_of_a_set_differs_in_files_of_secrets_alone() {
                 let Some(path) = event["path"].as_str() else {
                     continue;
                 };
-                let follows = [".crt", ".pub", "/meta-data", "/instance-id"]
+                let follows = [".crt", ".pub", "/meta-data", "/instance-id", "/ceil-card.json"]
                     .iter()
                     .any(|end| path.ends_with(end));
                 assert!(

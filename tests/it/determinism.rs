@@ -167,7 +167,7 @@ fn the_build_epoch_changes_times_and_what_was_made_of_it() {
             assert_eq!(a, b, "{path}");
         }
     }
-    // By content only what the template made differs.
+    // By content only what the template made differs, and the plan that the card says it is of.
     fs::write(ran.path("first.img"), &first).unwrap();
     let ran = ran
         .again()
@@ -183,7 +183,7 @@ fn the_build_epoch_changes_times_and_what_was_made_of_it() {
         .iter()
         .map(|d| d["path"].as_str().unwrap_or("?"))
         .collect();
-    assert_eq!(paths, ["root:/opt/rendered"]);
+    assert_eq!(paths, ["boot:/ceil-card.json", "root:/opt/rendered"]);
     ran.again()
         .args(["build", "one"])
         .env("SOURCE_DATE_EPOCH", "yesterday")

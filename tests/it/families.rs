@@ -260,7 +260,7 @@ fn fat_agrees(base: &Base, family: &Family, out: &Path) {
         .map(|p| p.to_str().unwrap())
         .collect();
     let mut expected: BTreeSet<&str> = family.seed.iter().copied().collect();
-    expected.extend(["cmdline.txt", "config.txt", "A long name.txt"]);
+    expected.extend(["ceil-card.json", "cmdline.txt", "config.txt", "A long name.txt"]);
     assert_eq!(changed, expected);
     for path in &changed {
         assert_eq!(new[Path::new(path)].1, EPOCH.0, "{path}");
@@ -284,6 +284,7 @@ fn fat_agrees(base: &Base, family: &Family, out: &Path) {
         );
     }
     assert!(!config.contains("gpu_mem=16"));
+    assert!(cat(out, "ceil-card.json").contains("\"node\":\"one\""));
     for name in family.seed {
         assert!(cat(out, name).contains("first"), "{name}");
     }
@@ -368,6 +369,7 @@ fn diff_agrees(base: &Base, family: &Family, ran: Ran) -> Ran {
         expected.insert(format!("changed boot:/{name}"));
     }
     expected.insert("added boot:/A long name.txt".to_owned());
+    expected.insert("added boot:/ceil-card.json".to_owned());
     assert_eq!(found, expected);
     ran
 }

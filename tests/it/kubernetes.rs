@@ -214,8 +214,10 @@ fn f107_a_second_cluster_differs_in_files_with_secrets_alone() {
         let Some(path) = event["path"].as_str() else {
             continue;
         };
-        // Certificates and the instance id follow from the secrets.
-        let follows = path.ends_with(".crt") || path.ends_with(".pub") || path.ends_with("/meta-data");
+        // Certificates, the plan and the instance id follow from the secrets.
+        let follows = [".crt", ".pub", "/meta-data", "/ceil-card.json"]
+            .iter()
+            .any(|end| path.ends_with(end));
         assert!(
             secret.iter().any(|s| s == path) || follows,
             "{path} differs and holds no secret"

@@ -54,7 +54,13 @@ fn kill(count: u32) {
         }
         std::io::Write::flush(&mut file).unwrap();
         let mut child = start(&test);
-        thread::sleep(length * (i * 7919 % count) / count * 11 / 10);
+        // Some moments are anywhere in a run, most between the first write and the end.
+        if i % 4 != 0 {
+            while head(&path)[..4096] == stale[..4096] && child.try_wait().unwrap().is_none() {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        thread::sleep(length * (i * 7919 % count) / count / if i % 4 == 0 { 1 } else { 2 });
         child.kill().unwrap();
         child.wait().unwrap();
         let found = head(&path);
