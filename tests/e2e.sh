@@ -6,8 +6,9 @@
 #   node      one node without Kubernetes: cloud-init, names, login, clock zone, machine id, address, log, clean FAT,
 #             a second boot
 #   cluster   server and agent of kubeadm, both powered on together, without an uplink: Ready, pods of two nodes speak
+#   faults    the same, but: the agent first and the server late, the power cut as steps begin, clocks months behind
 #
-# Both by default. The transcript with times is printed; consoles stay in the folder that is named at the end when
+# The first two by default. The transcript with times is printed; consoles stay in the folder that is named at the end when
 # something fails. Needs QEMU, ssh, curl, python3, kubectl and what fixtures/rig-cluster.sh needs.
 set -euo pipefail
 
@@ -20,9 +21,9 @@ while [ $# -gt 0 ]; do
     program=$2
     shift
     ;;
-  node | cluster) scenarios+=("$1") ;;
+  node | cluster | faults) scenarios+=("$1") ;;
   *)
-    echo "usage: CEIL_RIG=DIR $0 [node] [cluster] [--program PROGRAM]" >&2
+    echo "usage: CEIL_RIG=DIR $0 [node] [cluster] [faults] [--program PROGRAM]" >&2
     exit 2
     ;;
   esac
@@ -33,7 +34,7 @@ done
 program=$(realpath "$program")
 PATH=$PATH:/usr/sbin:/sbin
 tools=(qemu-system-aarch64 ssh ssh-keygen curl python3 xz)
-[[ " ${scenarios[*]} " != *" cluster "* ]] || tools+=(kubectl)
+[ "${scenarios[*]}" = node ] || tools+=(kubectl)
 for tool in "${tools[@]}"; do
   command -v "$tool" >/dev/null || {
     echo "e2e: $tool is missing" >&2
@@ -85,6 +86,7 @@ has() { # WHAT TEXT PART
 END
 cat >"$work/node.sh" <<'END'
 . "$E2E_WORK/ask.sh"
+is "F033, F052, P49 a login with strict checking" "$(on one 'echo in')" in
 is "F043 host name" "$(on one 'hostnamectl hostname')" one
 is "F044 full name" "$(on one 'hostname -f')" one.rig.home.arpa
 has "F048, F050 account" "$(on one 'id; sudo -n true && echo sudo works')" "sudo works"
@@ -94,13 +96,16 @@ is "P39 default routes" "$(on one 'ip route show default | wc -l')" 1
 is "F058, F253 units that failed" "$(on one 'systemctl list-units --state=failed --no-legend | wc -l')" 0
 is "F253 system" "$(on one 'systemctl is-system-running')" running
 has "F025, F026, F027 controllers" " $(on one 'cat /sys/fs/cgroup/cgroup.controllers') " " memory "
-has "F026 controllers" " $(on one 'cat /sys/fs/cgroup/cgroup.controllers') " " cpuset "
-has "F027 controllers" " $(on one 'cat /sys/fs/cgroup/cgroup.controllers') " " pids "
-is "F070 swap" "$(on one 'sudo swapon --show | wc -l')" 0
+has "F026, P05 controllers" " $(on one 'cat /sys/fs/cgroup/cgroup.controllers') " " cpuset "
+has "F027, P03 controllers" " $(on one 'cat /sys/fs/cgroup/cgroup.controllers') " " pids "
+is "F070, P10 swap" "$(on one 'sudo swapon --show | wc -l')" 0
+is "P56 compressed swap" "$(on one 'ls /dev | grep -c zram')" 0
 is "F051 passwords for SSH" "$(on one 'sudo sshd -T | grep ^passwordauthentication')" "passwordauthentication no"
-has "F074 forwarding" "$(on one 'sudo sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding | tr "\n" " "')" "1 1"
-has "F073 bridges" "$(on one 'sudo sysctl -n net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables | tr "\n" " "')" "1 1"
+has "F074, P30 forwarding" "$(on one 'sudo sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding | tr "\n" " "')" "1 1"
+has "F073, P30 bridges" "$(on one 'sudo sysctl -n net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables | tr "\n" " "')" "1 1"
 has "F075 modules" " $(on one 'lsmod | cut -d " " -f 1 | tr "\n" " "') " " br_netfilter "
+has "F078 iptables" "$(on one 'sudo iptables -V')" nf_tables
+is "P48 its name in the file of hosts" "$(on one 'grep -c one.rig.home.arpa /etc/hosts')" 1
 has "cloud-init" "$(on one 'cloud-init status || true')" "status: done"
 is "cloud-init's errors" "$(on one 'sudo python3 -c "import json; print(len(json.load(open(\"/run/cloud-init/result.json\"))[\"v1\"][\"errors\"]))"')" 0
 has "F030 root" "$(on one 'test $(df -m --output=size / | tail -n 1) -ge 7400 && echo grown')" grown
@@ -122,7 +127,7 @@ cat >"$work/cluster.sh" <<'END'
 kubectl get nodes -o wide
 kubectl get pods --all-namespaces -o wide
 for node in one two; do
-  is "F101, F104 node $node" "$(kubectl get node $node -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}')" True
+  is "F104 node $node" "$(kubectl get node $node -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}')" True
 done
 is "F103 API" "$(kubectl get --raw /readyz)" ok
 is "F120 label" "$(kubectl get node two -o 'jsonpath={.metadata.labels.example\.test/disk}')" slow
@@ -139,12 +144,26 @@ server=(${pods[0]})
 agent=(${pods[1]})
 is "F113 a pod on two reaches one's" "$(kubectl exec "${agent[0]}" -- wget -q -O - "http://${server[1]}:8080")" "${server[0]}"
 is "F113 a pod on one reaches two's" "$(kubectl exec "${server[0]}" -- wget -q -O - "http://${agent[1]}:8080")" "${agent[0]}"
-is "F117 kubeconfig of the administrator" "$(on one 'kubectl get --raw /readyz; stat -c %a ~/.kube/config' | tr "\n" " ")" "ok600 "
-is "P01 machine ids" "$( (on one 'cat /etc/machine-id'; on two 'cat /etc/machine-id') | sort -u | wc -l)" 2
+is "F117, P62 kubeconfig of the administrator" "$(on one 'kubectl get --raw /readyz; stat -c %a ~/.kube/config' | tr "\n" " ")" "ok600 "
+is "P28 units that failed on two" "$(on two 'systemctl list-units --state=failed --no-legend | wc -l')" 0
+has "F079 what the cluster waits for" "$(on one 'systemctl show ceil-cluster --property After')" ceil-time.service
+is "P01, F062 machine ids" "$( (on one 'cat /etc/machine-id'; on two 'cat /etc/machine-id') | sort -u | wc -l)" 2
 is "F106, P58 images from elsewhere" "$(kubectl get events --all-namespaces -o 'jsonpath={range .items[?(@.reason=="Pulling")]}{.message}{"\n"}{end}' | wc -l)" 0
 for node in one two; do
   echo "--- ceil-firstboot.log of $node"
   on "$node" 'cat /boot/firmware/ceil-firstboot.log'
+done
+END
+
+cat >"$work/faults.sh" <<'END'
+bash "$E2E_WORK/cluster.sh"
+. "$E2E_WORK/ask.sh"
+has "F110, P29 the agent asked before there was a server" "$(on two 'cat /boot/firmware/ceil-firstboot.log')" " waiting "
+begins() { # NODE STEP
+  on "$1" "grep -c ' $2 *begin' /boot/firmware/ceil-firstboot.log"
+}
+for cut in "one images" "one cluster" "one addons" "two cluster"; do
+  is "F252 how often $cut began" "$(begins $cut)" 2
 done
 END
 
@@ -161,6 +180,13 @@ run_node() {
 run_cluster() {
   cd "$work/rig"
   "$program" boot --all --file cluster.yaml --dir "$work/cluster" --timeout "${E2E_PATIENCE:-50m}" -- bash "$work/cluster.sh"
+}
+
+run_faults() {
+  cd "$work/rig"
+  "$program" boot --all --file cluster.yaml --dir "$work/faults" --timeout "${E2E_PATIENCE:-60m}" \
+    --fault late=one:60 --fault power-cut@one:images --fault power-cut@one:cluster --fault power-cut@two:cluster \
+    --fault power-cut@one:addons --fault clock=2026-01-15T03:00:00 -- bash "$work/faults.sh"
 }
 
 for scenario in "${scenarios[@]}"; do

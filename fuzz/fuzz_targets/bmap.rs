@@ -3,8 +3,11 @@ use ceil_img::bmap::{BLOCK, Bmap, BmapRange};
 use ceil_img::values::Digest;
 use libfuzzer_sys::fuzz_target;
 
-// Ranges to text, read back by a reader that knows XML's rules and nothing of ours.
+// Ranges to text, read back by a reader that knows XML's rules and nothing of ours, and by ours; any text to ours.
 fuzz_target!(|data: &[u8]| {
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = Bmap::parse(text);
+    }
     let Some((head, mut rest)) = data.split_at_checked(2) else {
         return;
     };
@@ -30,6 +33,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let bmap = Bmap { image_len, ranges };
     let text = bmap.to_xml();
+    assert_eq!(Bmap::parse(&text).expect("our own"), bmap);
     let read = Read::of(&text);
     assert_eq!(read.field("ImageSize"), image_len.to_string());
     assert_eq!(read.field("BlockSize"), BLOCK.to_string());

@@ -298,18 +298,29 @@ fn token(cluster: &ClusterSpec, found: &mut Found) {
         return;
     }
     match &kubernetes.token_ttl {
-        None => found.warning(
-            "P23",
-            &kubernetes.distribution.origin,
-            "the bootstrap token of kubeadm lives a day unless told otherwise: a card that waits in a drawer cannot join",
-            "give `kubernetes: {token-ttl: 8760h}`",
-        ),
+        // What is made here lives a year.
+        None => {}
         Some(ttl) if ["0", "0s"].contains(&ttl.value.as_str()) => found.warning(
             "P23",
             &ttl.origin,
             "the bootstrap token never expires, so whoever finds an old card can join",
             "give it a life, such as `8760h`",
         ),
+        Some(ttl) if is_short(&ttl.value) => found.warning(
+            "P23",
+            &ttl.origin,
+            "the bootstrap token lives less than a day: a card that waits in a drawer cannot join",
+            "leave `token-ttl` out for a year, or give `8760h`",
+        ),
         Some(_) => {}
+    }
+}
+
+/// Whether a duration as Go writes it, such as `90m` or `1h30m`, is less than a day. What cannot be read is kubeadm's to
+/// refuse.
+fn is_short(text: &str) -> bool {
+    match text.split_once('h') {
+        Some((hours, _)) => hours.parse::<u64>().is_ok_and(|hours| hours < 24),
+        None => text.ends_with(['m', 's']),
     }
 }

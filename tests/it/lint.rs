@@ -128,7 +128,8 @@ fn each_finding_for_what_has_it() {
             "F104",
             kubernetes("distribution: k3s", "").replace("role: server", "role: agent"),
         ),
-        ("P23", kubernetes("distribution: kubeadm", "")),
+        ("P23", kubernetes("distribution: kubeadm, token-ttl: 23h", "")),
+        ("P23", kubernetes("distribution: kubeadm, token-ttl: 90m", "")),
         ("P23", kubernetes("distribution: kubeadm, token-ttl: 0s", "")),
         (
             "F167",

@@ -55,6 +55,8 @@ struct State {
     proven: Vec<String>,
     /// A row of `ceil-img verify` decides it for every image that is built.
     verify: bool,
+    /// Scenarios of `tests/e2e.sh` that ask it of nodes in the emulator.
+    emulator: Vec<String>,
     /// Only a running node decides it: what is asked of one.
     boot: Option<String>,
     /// It is not done: why.
@@ -93,16 +95,31 @@ fn rows(file: &str) -> Vec<Row> {
     serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{path:?}: {e}"))
 }
 
+/// What a scenario asks of its nodes, by the rows that its questions name.
+fn asked(scenario: &str) -> String {
+    let script = fs::read_to_string(root().join("tests/e2e.sh")).unwrap();
+    let begin = format!("cat >\"$work/{scenario}.sh\"");
+    let Some((_, rest)) = script.split_once(&begin) else {
+        return String::new();
+    };
+    rest.split("\nEND\n").next().unwrap_or_default().to_owned()
+}
+
 /// What is wrong with the state of a check.
 fn faults(id: &str, state: &State, tests: &BTreeMap<String, Found>, verified: &[String; 2]) -> Vec<String> {
     let mut wrong = Vec::new();
+    for scenario in &state.emulator {
+        if !asked(scenario).contains(id) {
+            wrong.push(format!("`tests/e2e.sh {scenario}` does not ask it"));
+        }
+    }
     let said = [
-        !state.proven.is_empty() || state.verify,
+        !state.proven.is_empty() || state.verify || !state.emulator.is_empty(),
         state.boot.is_some(),
         state.missing.is_some(),
     ];
     if said.iter().filter(|said| **said).count() != 1 {
-        wrong.push("is one of proven or verify, boot, missing".to_owned());
+        wrong.push("is one of proven, verify or emulator, boot, missing".to_owned());
     }
     if !state.shown.is_empty() && said[0] {
         wrong.push("is proven: `shown` is for what is not".to_owned());
@@ -186,7 +203,7 @@ does not name the row itself (`UPDATE_EXPECTED=1 cargo test --test it features` 
 
 - **proven**: each check is decided by a test. `verify` means that `ceil-img verify` decides it for every image that is
   built, and that tests spoil an image in this respect and see the row fail. `lib::` tests run with `cargo test --lib`,
-  `it::` tests with `cargo test --test it`.
+  `it::` tests with `cargo test --test it`. `tests/e2e.sh` asks nodes that run in the emulator.
 - **needs boot**: what can be decided without a running node is proven; the rest is asked of one.
 - **not done**: at least one check is missing, with the reason.
 
@@ -205,6 +222,12 @@ fn told(state: &State, tests: &BTreeMap<String, Found>) -> String {
     if state.verify {
         by.insert(0, "`verify`".to_owned());
     }
+    by.extend(
+        state
+            .emulator
+            .iter()
+            .map(|scenario| format!("`tests/e2e.sh {scenario}`")),
+    );
     let mut text = by.join(", ");
     if let Some(asked) = &state.boot {
         write!(text, "needs boot: {asked}").unwrap();
@@ -295,6 +318,7 @@ fn faults_of_states_are_found() {
     for (wrong, word) in [
         ("{}", "one of"),
         ("{proven: [it::a], missing: why}", "one of"),
+        ("emulator: [nothing]", "does not ask"),
         ("proven: [it::c]", "no test"),
         ("proven: [it::b]", "by hand"),
         ("missing: ''", "why"),
@@ -309,5 +333,7 @@ fn faults_of_states_are_found() {
     };
     assert!(row("F003", "proven: [it::a]")[0].contains("// rows: F003"));
     assert_eq!(row("F002", "verify: true"), [""; 0]);
+    assert_eq!(row("F043", "emulator: [node]"), [""; 0]);
+    assert!(row("F043", "{emulator: [node], boot: why}")[0].contains("one of"));
     assert!(row("F003", "verify: true")[0].contains("no test sees fail"));
 }

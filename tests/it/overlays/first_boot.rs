@@ -264,3 +264,48 @@ fn f058_every_step_has_a_unit_and_the_target_wants_it() {
         );
     }
 }
+
+/// What a cut left of layers is forgotten before archives are loaded again: containerd would take it for whole.
+#[test]
+fn f252_images_of_an_interrupted_load_are_loaded_anew() {
+    let card = Card::new();
+    for name in ["state/images", "state/done"] {
+        fs::create_dir_all(card.path(name)).unwrap();
+    }
+    fs::write(card.path("state/images/a.tar"), "a").unwrap();
+    fs::write(card.path("state/images/b.tar"), "b").unwrap();
+    // The second archive does not come to its end the first time.
+    card.program(
+        "bin/ctr",
+        "echo \"$*\" >>\"$CARD/ctr\"\n\
+         case $* in\n\
+         *'leases list -q') echo lease-1 ;;\n\
+         *'images list -q') echo example.test/a:1 ;;\n\
+         *b.tar) [ -e \"$CARD/whole\" ] || exit 1 ;;\n\
+         esac",
+    );
+    assert!(!card.real("images").status.success());
+    assert!(card.path("state/done/image-a.tar").exists());
+    let first = card.text("ctr");
+    assert!(
+        !first.contains("remove"),
+        "nothing was there to be forgotten: {first}"
+    );
+    fs::write(card.path("whole"), "").unwrap();
+    fs::write(card.path("ctr"), "").unwrap();
+    assert!(card.real("images").status.success());
+    let calls: Vec<String> = card.text("ctr").lines().map(str::to_owned).collect();
+    let at = |part: &str| {
+        calls
+            .iter()
+            .position(|call| call.contains(part))
+            .unwrap_or_else(|| panic!("{part}: {calls:?}"))
+    };
+    assert!(at("leases delete lease-1") < at("images remove --sync example.test/a:1"));
+    assert!(at("images remove --sync") < at("a.tar") && at("a.tar") < at("b.tar"));
+    // All is whole: nothing is loaded or forgotten again.
+    fs::write(card.path("ctr"), "").unwrap();
+    assert!(card.real("images").status.success());
+    let calls = card.text("ctr");
+    assert!(!calls.contains("import") && !calls.contains("remove"), "{calls}");
+}
