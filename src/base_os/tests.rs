@@ -396,11 +396,17 @@ fn plan(fixed: bool, edits: Vec<Edit>) -> NodePlan {
     }
 }
 
-/// Paths and texts of all files that are put or appended to.
+/// Whether an edit says which node the card is of: every image has that.
+fn is_record(edit: &Edit) -> bool {
+    matches!(&edit.op, Op::Put { at, .. } if at.to_string() == "boot:/ceil-card.json")
+}
+
+/// Paths and texts of all files that are put or appended to, but for the record.
 fn texts(resolved: &Resolved) -> Vec<(String, String)> {
     resolved
         .edits
         .iter()
+        .filter(|edit| !is_record(edit))
         .map(|edit| match &edit.op {
             Op::Put {
                 at,
@@ -444,6 +450,30 @@ fn trixie_gets_a_seed_and_baked_files() {
             "the address goes to cloud-init as network-config version 2",
         ]
     );
+}
+
+#[test]
+fn the_boot_volume_says_which_node_it_is() {
+    let plan = plan(false, Vec::new());
+    for base in [facts(trixie()), facts(hypriot("0.7.9-2"))] {
+        let resolved = identity_edits(&plan, &base).expect("resolved");
+        let record: Vec<&Edit> = resolved.edits.iter().filter(|edit| is_record(edit)).collect();
+        let [edit] = record[..] else {
+            panic!("{record:?}");
+        };
+        let Op::Put {
+            content: Content::Inline { bytes, secret, .. },
+            ..
+        } = &edit.op
+        else {
+            panic!("{edit:?}");
+        };
+        let said: serde_json::Value = serde_json::from_slice(bytes).expect("JSON");
+        assert_eq!(said["cluster"], plan.cluster.as_str());
+        assert_eq!(said["node"], plan.node.as_str());
+        assert_eq!(said["plan"], plan.digest.to_string());
+        assert!(!secret);
+    }
 }
 
 #[test]

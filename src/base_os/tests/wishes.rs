@@ -51,6 +51,7 @@ pub(super) fn shown(resolved: &Resolved) -> Vec<String> {
     resolved
         .edits
         .iter()
+        .filter(|edit| !is_record(edit))
         .map(|edit| match &edit.op {
             Op::Put { at, content, .. } => format!("{at}={}", text(content)),
             Op::Append { at, content } => format!("{at}+={}", text(content)),
