@@ -135,14 +135,7 @@ fn build_node(
     node: &NodePlan,
 ) -> Result<(), Failure> {
     let base = context.base(&node.base)?;
-    let finished = finish_node(
-        context,
-        &base,
-        node,
-        &|| programs::edits(node, &planned.programs.of(context, node)?),
-        &|facts| gates::opened(context, &planned.gates, &node.node, facts),
-        &|text| context.note(text),
-    )?;
+    let finished = finish_planned(context, &base, planned, node)?;
     warn_of_user_data(context, &finished.image, &node.node)?;
     let format = args.format.unwrap_or(node.output);
     let stem = args.out.join(&node.node);
@@ -210,6 +203,23 @@ fn warn_of_user_data(context: &Context, image: &Image, node: &str) -> Result<(),
         context.warn(&format!("node `{node}`: user-data: {finding}"));
     }
     Ok(())
+}
+
+/// Makes the image of a node in memory, with its programs fetched and its gates asked.
+pub fn finish_planned(
+    context: &Context,
+    base: &Base,
+    planned: &Planned,
+    node: &NodePlan,
+) -> Result<Finished, Failure> {
+    finish_node(
+        context,
+        base,
+        node,
+        &|| programs::edits(node, &planned.programs.of(context, node)?),
+        &|facts| gates::opened(context, &planned.gates, &node.node, facts),
+        &|text| context.note(text),
+    )
 }
 
 /// Makes the image of a node in memory, unless `judge` has something against its base; `programs`, which may have to be

@@ -70,6 +70,23 @@ pub struct Base {
     pub name: String,
 }
 
+impl Base {
+    /// An image that is taken as it is: its digest is not asked for, only what becomes of it matters.
+    #[must_use]
+    pub fn as_it_is(source: Arc<dyn Source>, name: String) -> Self {
+        Self {
+            raw_len: source.len(),
+            source,
+            file: None,
+            raw_digest: Digest::sha256(b""),
+            download_digest: None,
+            verified: ChecksumState::None,
+            from_cache: false,
+            name,
+        }
+    }
+}
+
 impl Context {
     /// From the flags; the environment is read here and nowhere else.
     ///

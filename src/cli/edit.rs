@@ -12,7 +12,6 @@ use crate::inputs::{self, Reading};
 use crate::plan::OutputFormat;
 use crate::planner;
 use crate::spec::ClusterSpec;
-use crate::values::{ChecksumState, Digest};
 
 /// `ceil-img edit`
 pub fn edit(context: &Context, args: &args::Edit) -> Result<Outcome, Failure> {
@@ -38,17 +37,7 @@ pub fn edit(context: &Context, args: &args::Edit) -> Result<Outcome, Failure> {
         ))
         .hint("write the result to another file with `--out`"));
     }
-    // The digest of the input is not asked for: only the content of the output matters here.
-    let base = Base {
-        raw_len: source.len(),
-        source,
-        file: None,
-        raw_digest: Digest::sha256(b""),
-        download_digest: None,
-        verified: ChecksumState::None,
-        from_cache: false,
-        name: args.image.display().to_string(),
-    };
+    let base = Base::as_it_is(source, args.image.display().to_string());
     let subject = target.display().to_string();
     let finished = finish(context, &base, &subject, args.reserve.0, epoch, |_, _| Ok(edits))?;
     let (output, emitted) = write(context, &finished, format, target)?;

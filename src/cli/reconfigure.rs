@@ -12,7 +12,6 @@ use super::context::{Context, facts};
 use super::flash::{Place, ask, find, permit, with_hint, writer};
 use super::message::{self, Failure, Outcome};
 use super::plan::{Remember, plan_nodes};
-use super::{gates, programs};
 use crate::base_os::CARD_RECORD;
 use crate::diff;
 use crate::disk::{BlockIo, Bytes, Source, in_pieces};
@@ -48,14 +47,7 @@ pub fn reconfigure(context: &Context, args: &args::Reconfigure) -> Result<Outcom
         .first()
         .ok_or_else(|| Failure::new(format!("there is no node `{}`", args.node)))?;
     let base = context.base(&plan.base)?;
-    let finished = build::finish_node(
-        context,
-        &base,
-        plan,
-        &|| programs::edits(plan, &planned.programs.of(context, plan)?),
-        &|facts| gates::opened(context, &planned.gates, &plan.node, facts),
-        &|text| context.note(text),
-    )?;
+    let finished = build::finish_planned(context, &base, &planned, plan)?;
     let mut card = open(context, &place)?;
     card.volume(VolumeName::Boot)?;
     let now = on_card(&card);

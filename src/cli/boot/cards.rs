@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::{Context, Failure, Kind, Planned, View, args};
 use crate::boot::{Firmware, Machine};
-use crate::cli::build::finish_node;
+use crate::cli::build::finish_planned;
 use crate::cli::context::Base;
-use crate::cli::{gates, message, programs};
+use crate::cli::message;
 use crate::disk::BlockIo;
 use crate::emit::{Card, Output, qcow2};
 use crate::plan::NodePlan;
@@ -68,14 +68,7 @@ impl<'a> Cards<'a> {
     ) -> Result<Machine, Failure> {
         let args = self.args;
         let base = context.base(&plan.base)?;
-        let finished = finish_node(
-            context,
-            &base,
-            plan,
-            &|| programs::edits(plan, &planned.programs.of(context, plan)?),
-            &|facts| gates::opened(context, &planned.gates, &plan.node, facts),
-            &|text| context.note(text),
-        )?;
+        let finished = finish_planned(context, &base, planned, plan)?;
         let board = view.resolved.settings.board.as_ref().map(|b| b.value);
         let boot = finished.image.volume(VolumeName::Boot)?;
         let name = board.map_or("virt", |b| b.model.name);

@@ -15,10 +15,10 @@ use std::thread;
 use serde_json::json;
 
 use super::args;
+use super::build;
 use super::context::{Base, Context};
 use super::message::{self, Failure, Outcome};
 use super::plan::{Planned, Remember, plan_nodes};
-use super::{build, gates, programs};
 use crate::disk::Source;
 use crate::flash::Flashed;
 use crate::lock::Mode;
@@ -107,15 +107,8 @@ fn node(
         .find(|plan| plan.node == name)
         .ok_or_else(|| Failure::new(format!("node `{name}` was not planned")))?;
     let base = context.base(&plan.base)?;
-    let mut finished = build::finish_node(
-        context,
-        &base,
-        plan,
-        &|| programs::edits(plan, &planned.programs.of(context, plan)?),
-        &|facts| gates::opened(context, &planned.gates, &plan.node, facts),
-        &|text| context.note(text),
-    )
-    .map_err(|e| e.while_doing(format!("node `{name}` was not flashed")))?;
+    let mut finished = build::finish_planned(context, &base, planned, plan)
+        .map_err(|e| e.while_doing(format!("node `{name}` was not flashed")))?;
     let (source, used) = image::edited(&mut finished.image, args, card)?;
     Ok(Ready {
         name: name.to_owned(),

@@ -19,7 +19,7 @@ use crate::plan::{
 };
 use crate::secrets::{Secret, wifi_psk};
 use crate::spec::{ClusterSpec, parse_base, yaml};
-use crate::values::{ByteSize, ChecksumState, Digest, Hostname, ImagePath, VolumeName};
+use crate::values::{ByteSize, Digest, Hostname, ImagePath, VolumeName};
 
 /// Name of the cluster that such a card belongs to.
 const CLUSTER: &str = "flash";
@@ -35,17 +35,7 @@ pub fn image(context: &Context, args: &args::Flash, text: &str, card: u64) -> Re
         BasePlace::Path(path) => {
             check_sums(context, path)?;
             let (source, _) = context.image_source(path)?;
-            Base {
-                raw_len: source.len(),
-                source,
-                file: None,
-                // The digest of the input is not asked for: the card is compared with what was written.
-                raw_digest: Digest::sha256(b""),
-                download_digest: None,
-                verified: ChecksumState::None,
-                from_cache: false,
-                name: text.to_owned(),
-            }
+            Base::as_it_is(source, text.to_owned())
         }
         _ => context.base(&base)?,
     };

@@ -37,7 +37,7 @@ pub fn walk(context: &Context, args: &args::Flash) -> Result<Outcome, Failure> {
     for (index, name) in names.iter().enumerate() {
         // What takes time happens before the card is asked for; only the place of a GPT's backup depends on it.
         let need = node(context, args, &planned, name, 0)?.source.len();
-        let known = cards(args, 0)?;
+        let known = cards(args)?;
         message::words(&format!(
             "Node {} of {}: put the card for `{name}` in now (or press Ctrl-C).",
             index + 1,
@@ -64,11 +64,11 @@ pub fn walk(context: &Context, args: &args::Flash) -> Result<Outcome, Failure> {
 }
 
 /// What may be written now.
-fn cards(args: &args::Flash, need: u64) -> Result<Vec<Disk>, Failure> {
+fn cards(args: &args::Flash) -> Result<Vec<Disk>, Failure> {
     let allow = target::allowed(&args.writing);
     Ok(disks::disks(&ThisHost)?
         .into_iter()
-        .filter(|disk| judge(disk, need, allow).is_empty())
+        .filter(|disk| judge(disk, 0, allow).is_empty())
         .collect())
 }
 
@@ -98,7 +98,7 @@ fn appeared(context: &Context, args: &args::Flash, need: u64, known: &[Disk]) ->
         if context.cancel.load(Ordering::Relaxed) {
             return Err(Failure::new("interrupted"));
         }
-        let now = cards(args, 0)?;
+        let now = cards(args)?;
         match news(&before, &now).as_slice() {
             [] => {}
             [disk] => match target::permit_disk(disk, need, target::allowed(&args.writing)) {

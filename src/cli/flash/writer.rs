@@ -48,6 +48,16 @@ pub struct Request {
     patience: Duration,
 }
 
+impl Request {
+    const fn allow(&self) -> Allow {
+        Allow {
+            fixed: self.allow_fixed,
+            large: self.allow_large,
+            member: self.allow_member,
+        }
+    }
+}
+
 /// What the writing process says, a line each.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -90,6 +100,11 @@ fn index(step: Step) -> usize {
     STEPS.iter().position(|s| *s == step).unwrap_or_default()
 }
 
+/// How many requests are on their way at once.
+fn requests(device: Option<u32>) -> usize {
+    device.unwrap_or(DEPTH).clamp(1, DEPTH) as usize
+}
+
 /// Writes one card.
 pub fn write(
     cancel: &Arc<AtomicBool>,
@@ -103,7 +118,7 @@ pub fn write(
         used: ready.used.clone(),
         discard: args.discard,
         probe: !args.no_probe,
-        depth: depth.unwrap_or(DEPTH).clamp(1, DEPTH) as usize,
+        depth: requests(depth),
         patience: args.writing.patience,
         cancel: Arc::clone(cancel),
     };
@@ -175,12 +190,7 @@ fn onto_disk(request: &Request, disk: &Disk, job: &Job, reporter: &dyn Reporter)
             disk.path.display()
         )));
     }
-    let allow = Allow {
-        fixed: request.allow_fixed,
-        large: request.allow_large,
-        member: request.allow_member,
-    };
-    target::permit_disk(&again, request.image, allow)?;
+    target::permit_disk(&again, request.image, request.allow())?;
     let done = onto(device, job, &disk.path.display().to_string(), reporter)?;
     if request.eject && disk.removable == Some(true) && eject(disk).is_err() {
         reporter.event(&Event::Note {
@@ -404,12 +414,7 @@ fn serve_request(
     from: BufReader<io::Stdin>,
 ) -> Result<Flashed, Failure> {
     let disk = disks::disk(&ThisHost, &request.device.to_string_lossy())?;
-    let allow = Allow {
-        fixed: request.allow_fixed,
-        large: request.allow_large,
-        member: request.allow_member,
-    };
-    target::permit_disk(&disk, request.image, allow)?;
+    target::permit_disk(&disk, request.image, request.allow())?;
     let in_order = request.used.windows(2).all(|pair| pair[0].end <= pair[1].start);
     let inside = request
         .used
@@ -428,7 +433,7 @@ fn serve_request(
         used: request.used.clone(),
         discard: request.discard,
         probe: request.probe,
-        depth: disk.queue_depth.unwrap_or(DEPTH).clamp(1, DEPTH) as usize,
+        depth: requests(disk.queue_depth),
         patience: request.patience,
         cancel: Arc::clone(&context.cancel),
     };

@@ -35,6 +35,16 @@ pub fn same_as_built(card: &Path, out: &Path, node: &str) {
     }
 }
 
+/// A file of the boot volume of `card.img`, by mtools.
+pub fn boot_text(ran: &Ran, path: &str) -> String {
+    let card = ran.path("card.img");
+    let boot = judge::partitions(&card)
+        .into_iter()
+        .find(judge::Partition::is_boot)
+        .unwrap();
+    String::from_utf8(judge::fat_cat(&card, &boot, path)).unwrap()
+}
+
 /// Must end with exit code 1 and all of these words.
 pub fn fails(test: Test, words: &[&str]) -> Ran {
     let test = words

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use super::files::{CARD, card, fails};
+use super::files::{CARD, boot_text, card, fails};
 use crate::support::bases::{Base, all, base};
 use crate::support::cli::{Ran, Test};
-use crate::support::judge::{self, ext4_cat, fat_cat};
+use crate::support::judge::{self, ext4_cat};
 
 const USER_DATA: &str =
     "#cloud-config\nhostname: black-pearl\nmanage_etc_hosts: true\ntimezone: Europe/Berlin\n";
@@ -27,15 +27,6 @@ fn flash(test: Test, args: &[&str]) -> Ran {
     let mut all = vec!["flash", "base.img"];
     all.extend(args);
     test.args(all).run()
-}
-
-fn boot_text(ran: &Ran, path: &str) -> String {
-    let card = ran.path("card.img");
-    let boot = judge::partitions(&card)
-        .into_iter()
-        .find(judge::Partition::is_boot)
-        .unwrap();
-    String::from_utf8(fat_cat(&card, &boot, path)).unwrap()
 }
 
 fn root_text(ran: &Ran, path: &str) -> String {

@@ -5,9 +5,9 @@ use std::os::unix::fs::FileExt;
 
 use serde_json::Value;
 
-use super::files::{CARD, card, events, fails};
+use super::files::{CARD, boot_text, card, events, fails};
 use crate::support::cli::{Ran, Test};
-use crate::support::judge::{self, fat_cat};
+use crate::support::judge;
 use crate::support::tools;
 
 fn cluster(more: &str) -> String {
@@ -81,15 +81,6 @@ fn others(ran: &Ran) -> Vec<u8> {
     let mut bytes = fs::read(path).unwrap();
     bytes[boot.start as usize..(boot.start + boot.len) as usize].fill(0);
     bytes
-}
-
-fn boot_text(ran: &Ran, path: &str) -> String {
-    let card = ran.path("card.img");
-    let boot = judge::partitions(&card)
-        .into_iter()
-        .find(judge::Partition::is_boot)
-        .unwrap();
-    String::from_utf8(fat_cat(&card, &boot, path)).unwrap()
 }
 
 #[test]
