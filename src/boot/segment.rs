@@ -287,6 +287,10 @@ mod tests {
             thread::sleep(Duration::from_millis(5));
         }
         a.send(2, 1, b"into the void");
+        // Lost only once the switch has seen it.
+        while !segment.switch.lock().seen.contains_key(&[0, 0, 0, 0, 0, 1]) {
+            thread::sleep(Duration::from_millis(5));
+        }
         let mut b = Guest::plug(&segment, 1);
         a.send(2, 1, b"again");
         assert_eq!(b.next(), b"again");
