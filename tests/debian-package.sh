@@ -1,17 +1,27 @@
 #!/bin/bash
-# Fetches a package of Debian for a suite and a processor, whatever this system is, and unpacks it; nothing is installed.
+# Fetches packages of Debian for a suite and a processor, whatever this system is; nothing is installed.
 #
 # usage: tests/debian-package.sh PACKAGE SUITE ARCH DIR
+#        tests/debian-package.sh --for STATUS SUITE ARCH DIR PACKAGE...
 #
-# apt checks the signatures. DIR appears when it is complete; its parent is made. Needs apt and Debian's keyring (package
-# debian-archive-keyring).
+# The first form unpacks one package. The second keeps packages as files, with everything that they need beyond the
+# packages of a system with this file `/var/lib/dpkg/status`. apt checks the signatures. DIR appears when it is complete;
+# its parent is made. Needs apt and Debian's keyring (package debian-archive-keyring).
 set -euo pipefail
 
-[ $# = 4 ] || {
-  echo "usage: $0 PACKAGE SUITE ARCH DIR" >&2
+usage() {
+  sed -n 's/^# usage: /usage: /p; s/^#        tests/       tests/p' "$0" >&2
   exit 2
 }
-package=$1 suite=$2 arch=$3 dir=$4
+status=/dev/null
+if [ "${1:-}" = --for ]; then
+  [ $# -ge 6 ] || usage
+  status=$(realpath "$2") suite=$3 arch=$4 dir=$5
+  shift 5
+else
+  [ $# = 4 ] || usage
+  suite=$2 arch=$3 dir=$4
+fi
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 for need in apt-get dpkg-deb "$keyring"; do
   command -v "$need" >/dev/null || [ -e "$need" ] || {
@@ -27,11 +37,17 @@ echo "deb [arch=$arch signed-by=$keyring] http://deb.debian.org/debian $suite ma
 apt=(
   apt-get -q -o "APT::Architecture=$arch" -o "APT::Architectures=$arch"
   -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=-
-  -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache" -o Dir::State::status=/dev/null
+  -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache" -o "Dir::State::status=$status"
   -o APT::Sandbox::User=
 )
 "${apt[@]}" update >&2
-(cd "$work" && "${apt[@]}" download "$package" >&2)
-dpkg-deb -x "$work/$package"_*.deb "$work/unpacked"
+if [ "$status" = /dev/null ]; then
+  (cd "$work" && "${apt[@]}" download "$1" >&2)
+  dpkg-deb -x "$work/$1"_*.deb "$work/made"
+else
+  "${apt[@]}" install --yes --download-only --no-install-recommends "$@" >&2
+  mkdir "$work/made"
+  mv "$work"/cache/archives/*.deb "$work/made"
+fi
 rm -rf "${dir:?}"
-mv "$work/unpacked" "$dir"
+mv "$work/made" "$dir"

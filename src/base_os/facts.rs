@@ -162,8 +162,8 @@ pub struct SystemFacts {
     pub dhcpcd: bool,
     /// Text of `/etc/network/interfaces`.
     pub interfaces: Option<String>,
-    /// Version of iptables, as its package has it (F078).
-    pub iptables: Option<String>,
+    /// Installed packages with their versions, as dpkg knows them.
+    pub packages: BTreeMap<String, String>,
 }
 
 impl SystemFacts {
@@ -177,7 +177,7 @@ impl SystemFacts {
     /// when nothing is known (F078).
     #[must_use]
     pub fn wants_iptables_legacy(&self) -> Option<bool> {
-        let release = Release::parse(self.iptables.as_deref()?)?;
+        let release = Release::parse(self.packages.get("iptables")?)?;
         Some(!release.at_least(&[1, 8, 5]))
     }
 

@@ -25,19 +25,28 @@ impl Builder<'_> {
                 name.escape_debug()
             )));
         }
-        if wishes.packages.is_empty() && wishes.upgrade.is_none() {
+        let there = &self.facts.system.packages;
+        let (present, missing): (Vec<String>, Vec<String>) = wishes
+            .packages
+            .iter()
+            .cloned()
+            .partition(|name| there.contains_key(name));
+        if !present.is_empty() {
+            self.note(format!("the base has these packages: {}", present.join(", ")));
+        }
+        if missing.is_empty() && wishes.upgrade.is_none() {
             return Ok(());
         }
         if let Some(keys) = keys {
-            keys.packages.clone_from(&wishes.packages);
+            keys.packages = missing;
             keys.upgrade = wishes.upgrade;
             self.note(
                 "packages are left to cloud-init, which installs them on the first boot with a network",
             );
             return Ok(());
         }
-        if !wishes.packages.is_empty() {
-            let text: String = wishes.packages.iter().map(|p| format!("{p}\n")).collect();
+        if !missing.is_empty() {
+            let text: String = missing.iter().map(|p| format!("{p}\n")).collect();
             self.file(LIST, &text, 0o644)?;
         }
         if let Some(upgrade) = wishes.upgrade {

@@ -9,7 +9,7 @@ use crate::values::{ELF_HEAD, elf_machine};
 use super::{Arch, BaseFacts, CloudInit, NetworkManager, Seed};
 use read::{dir, exists, file, head, node, text};
 pub(super) use system::SHARED_ID;
-use system::package;
+use system::packages;
 
 /// Programs that every base has, to read the processor from.
 const PROGRAMS: [&str; 4] = ["/usr/bin/dpkg", "/bin/sh", "/usr/bin/env", "/sbin/init"];
@@ -30,7 +30,7 @@ pub fn probe(boot: &dyn Volume, root: &dyn Volume) -> FsResult<BaseFacts> {
     let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
     let fstab = parse_fstab(&text(root, "/etc/fstab")?.unwrap_or_default());
     let boot_mount = boot_mount(root, &fstab)?;
-    let packages = text(root, "/var/lib/dpkg/status")?.unwrap_or_default();
+    let packages = packages(&text(root, "/var/lib/dpkg/status")?.unwrap_or_default());
     Ok(BaseFacts {
         id: field("ID"),
         version_codename: field("VERSION_CODENAME"),
@@ -38,8 +38,8 @@ pub fn probe(boot: &dyn Volume, root: &dyn Volume) -> FsResult<BaseFacts> {
         pretty_name: field("PRETTY_NAME"),
         arch: arch(root)?,
         cmdline_path: cmdline_path(boot)?,
-        cloud_init: cloud_init(boot, root, &boot_mount, &packages)?,
-        system: system::system(boot, root, &fstab, &packages)?,
+        cloud_init: cloud_init(boot, root, &boot_mount, packages.get("cloud-init"))?,
+        system: system::system(boot, root, &fstab, packages)?,
         network: network(root)?,
         hosts: text(root, "/etc/hosts")?,
         root_label: root.label(),
@@ -129,7 +129,7 @@ fn cloud_init(
     boot: &dyn Volume,
     root: &dyn Volume,
     boot_mount: &str,
-    packages: &str,
+    version: Option<&String>,
 ) -> FsResult<Option<CloudInit>> {
     if !exists(root, "/usr/bin/cloud-init")? || exists(root, "/etc/cloud/cloud-init.disabled")? {
         return Ok(None);
@@ -140,7 +140,7 @@ fn cloud_init(
         _ => String::new(),
     };
     Ok(Some(CloudInit {
-        version: package(packages, "cloud-init"),
+        version: version.cloned(),
         user_data: text(boot, &format!("{dir}/user-data"))?,
         meta_data: text(boot, &format!("{dir}/meta-data"))?,
         seed,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
 
+use super::forward::{Forward, Protocol};
 use crate::values::{DigestKind, Hasher, MacAddr, Network4};
 
 /// The host serves this many addresses by DHCP.
@@ -51,19 +52,6 @@ impl Member {
     fn lan_wire(&self) -> Option<&Wire> {
         self.wires.iter().find(|wire| !wire.uplink)
     }
-}
-
-/// A port of the host that leads to a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forward {
-    /// The node.
-    pub node: String,
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// Its port.
-    pub port: u16,
-    /// The port of 127.0.0.1.
-    pub local: u16,
 }
 
 /// The host's part in the nodes' network.
@@ -179,8 +167,10 @@ pub fn plan_lan(
             forwards.push(Forward {
                 node: member.name.clone(),
                 address,
+                protocol: Protocol::Tcp,
                 port: *guest,
                 local: port()?,
+                uplink: false,
             });
         }
     }
@@ -209,7 +199,8 @@ impl Lan {
     }
 
     fn local(&self, node: &str, port: u16) -> Option<u16> {
-        let mine = |f: &&Forward| f.node == node && f.port == port;
+        let mine =
+            |f: &&Forward| f.node == node && f.port == port && f.protocol == Protocol::Tcp && !f.uplink;
         self.forwards.iter().find(mine).map(|f| f.local)
     }
 

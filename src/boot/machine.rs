@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::lan::Forward;
+use super::forward::Forward;
 use crate::values::{MacAddr, Network4};
 
 /// A machine that QEMU knows.
@@ -76,6 +76,8 @@ pub enum Link {
         host: Ipv4Addr,
         /// Whether the guest reaches the world through the host.
         open: bool,
+        /// Ports of the host that lead in.
+        forwards: Vec<Forward>,
     },
     /// Nothing.
     Unplugged,
@@ -170,13 +172,19 @@ impl Machine {
                 let id = format!("n{number}");
                 let netdev = match &nic.link {
                     Link::Segment(socket) => Some(stream(&id, socket)),
-                    Link::Outside { network, host, open } => Some(
-                        format!(
-                            "user,id={id},ipv6=off,restrict={},net={network},host={host}",
-                            on_off(!open)
-                        )
-                        .into(),
-                    ),
+                    Link::Outside {
+                        network,
+                        host,
+                        open,
+                        forwards,
+                    } => {
+                        let rules: String = forwards.iter().map(Forward::rule).collect();
+                        let closed = on_off(!open);
+                        let text = format!(
+                            "user,id={id},ipv6=off,restrict={closed},net={network},host={host}{rules}"
+                        );
+                        Some(text.into())
+                    }
                     Link::Unplugged => None,
                 };
                 let mut device = "virtio-net-pci,romfile=".to_owned();
@@ -219,11 +227,8 @@ pub fn gateway(lan: &super::lan::Lan, socket: &Path, open: bool) -> Vec<OsString
         lan.dns,
         lan.dhcp_start
     );
-    for Forward {
-        address, port, local, ..
-    } in &lan.forwards
-    {
-        user.push_str(&format!(",hostfwd=tcp:127.0.0.1:{local}-{address}:{port}"));
+    for forward in lan.forwards.iter().filter(|forward| !forward.uplink) {
+        user.push_str(&forward.rule());
     }
     args.add("-netdev", user)
         .add("-netdev", "hubport,id=left,hubid=0,netdev=lan")
@@ -272,6 +277,7 @@ fn with_path(options: &str, path: &Path) -> OsString {
 
 #[cfg(test)]
 mod tests {
+    use super::super::forward::Protocol;
     use super::super::lan::Lan;
     use super::*;
 
@@ -298,6 +304,7 @@ mod tests {
                         network: "10.0.2.0/24".parse().expect("network"),
                         host: Ipv4Addr::new(10, 0, 2, 2),
                         open: false,
+                        forwards: Vec::new(),
                     },
                 },
             ],
@@ -381,8 +388,10 @@ mod tests {
             forwards: vec![Forward {
                 node: "one".to_owned(),
                 address: Ipv4Addr::new(10, 11, 0, 101),
+                protocol: Protocol::Tcp,
                 port: 22,
                 local: 40022,
+                uplink: false,
             }],
         };
         let closed = shown(&gateway(&lan, Path::new("/s/0"), false));

@@ -18,7 +18,7 @@ use crate::emit::Input;
 use crate::plan::{BasePlace, Edit, NodePlan, Op, Program};
 use crate::planner::{self, ProgramWish};
 use crate::spec::{ClusterSpec, Inputs, NodeSpec, Resolved};
-use crate::values::{Arch, ELF_HEAD, ImagePath, Mode, VolumeName, check_machine};
+use crate::values::{Arch, DebName, ELF_HEAD, ImagePath, Mode, VolumeName, check_machine};
 
 /// The catalog of artifacts of a cluster file, and what was brought of it in this run.
 #[derive(Debug)]
@@ -220,6 +220,11 @@ pub fn check_machines(
         else {
             continue;
         };
+        let name = at.path().rsplit('/').next().unwrap_or_default();
+        if let Some(deb) = DebName::parse(name) {
+            deb.fits(arch)
+                .map_err(|e| Failure::from(e).while_doing(edit.origin.to_string()))?;
+        }
         if attributes.mode.is_none_or(|mode| mode.0 & 0o111 == 0) {
             continue;
         }

@@ -2,6 +2,7 @@
 //!
 //! This room knows files of the host and their digests. It must not know images, devices or the network.
 
+mod debs;
 mod hash;
 mod overlays;
 mod profiles;
@@ -9,6 +10,7 @@ mod secrets;
 mod tree;
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +23,8 @@ use crate::plan::Origin;
 use crate::report::Reporter;
 use crate::spec::{
     At, ClusterSpec, EditSpec, Inputs, NodeSpec, Payload, Resolved, Settings, SpecError, Tree, TreeEntry,
-    TreeKind, Wish, image_archive, key_file, parse_cluster, parse_edits, parse_owners, resolve_node,
+    TreeKind, Wish, deb_place, image_archive, key_file, parse_cluster, parse_edits, parse_owners,
+    resolve_node,
 };
 
 /// The name of an owner file in the root of an overlay tree.
@@ -159,16 +162,20 @@ pub fn read_inputs(
         }
     }
     read_payloads(&edits, &mut inputs, reading)?;
-    let mut archives: Vec<(PathBuf, Origin)> = Vec::new();
+    let mut carried: Vec<(PathBuf, Origin)> = Vec::new();
     for image in settings.iter().flat_map(|s| &s.images) {
-        if let Some(path) = image_archive(image)
-            && !inputs.files.contains_key(&path)
-            && archives.iter().all(|(known, _)| *known != path)
-        {
-            archives.push((path, image.origin.clone()));
+        carried.extend(image_archive(image).map(|path| (path, image.origin.clone())));
+    }
+    for entry in settings.iter().flat_map(|s| &s.debs) {
+        if let Entry::Vacant(place) = inputs.debs.entry(deb_place(entry)) {
+            let files = debs::files(entry, place.key())?;
+            carried.extend(files.iter().map(|path| (path.clone(), entry.origin.clone())));
+            place.insert(files);
         }
     }
-    inputs.files.extend(hash::contents(&archives, reading)?);
+    let mut seen = BTreeSet::new();
+    carried.retain(|(path, _)| !inputs.files.contains_key(path) && seen.insert(path.clone()));
+    inputs.files.extend(hash::contents(&carried, reading)?);
     Ok(inputs)
 }
 

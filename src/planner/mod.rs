@@ -4,6 +4,7 @@
 //! read files, open images or use the network.
 
 mod conflicts;
+mod debs;
 mod gates;
 mod kubernetes;
 mod overlays;
@@ -206,6 +207,7 @@ pub fn plan_node(
         wishes::add_kernel(&mut wishes, &files);
     }
     edits.extend(programs::archives(cluster, inputs, view)?);
+    edits.extend(debs::edits(inputs, view)?);
     edits.extend(kubernetes::addons(cluster, inputs, &views, view, &names)?);
     edits.extend(own);
     let domain = cluster.domain.clone();

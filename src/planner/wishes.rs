@@ -8,6 +8,7 @@ use crate::secrets::{HostKey, Scheme, hash_password, wifi_psk};
 use crate::spec::{At, ClusterSpec, Inputs, SwapSettings, UserSettings, key_file, list_words, nearest};
 
 use super::PlanError;
+use super::debs;
 use super::secrets::{host_key, psk_name};
 use super::view::{Port, View};
 
@@ -72,7 +73,7 @@ pub(super) fn of(
         } else {
             Vec::new()
         },
-        packages: settings.packages.clone(),
+        packages: debs::missing(inputs, view)?,
         upgrade: settings.upgrade,
         swap: settings.swap.as_ref().map(|s| match s.value {
             SwapSettings::Off => Swap::Off,

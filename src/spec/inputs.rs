@@ -25,6 +25,8 @@ pub struct Inputs {
     pub programs: BTreeMap<String, Vec<Program>>,
     /// Payload files, hashed, by their path on the host.
     pub files: BTreeMap<PathBuf, Content>,
+    /// Files of packages by the path of the entry of `debs` that stands for them.
+    pub debs: BTreeMap<PathBuf, Vec<PathBuf>>,
     /// Texts of templates by their path on the host.
     pub templates: BTreeMap<PathBuf, String>,
     /// Overlay trees by their path on the host.

@@ -31,3 +31,10 @@ pub fn image_archive(entry: &At<String>) -> Option<PathBuf> {
     let dir = Path::new(&entry.origin.file).parent().unwrap_or(Path::new(""));
     Some(join_host(dir, text))
 }
+
+/// The file or folder that an entry of `debs` names.
+#[must_use]
+pub fn deb_place(entry: &At<String>) -> PathBuf {
+    let dir = Path::new(&entry.origin.file).parent().unwrap_or(Path::new(""));
+    join_host(dir, entry.value.trim())
+}

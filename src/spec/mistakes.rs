@@ -39,7 +39,7 @@ fn mistakes_of_a_cluster_file() {
         ),
         (
             "cluster: {name: ceil}\nnodes:\n  - name: one\n    zzz: a\n    profile: minimal\n",
-            "cluster.yaml:4:5: nodes[0].zzz: unknown key; the keys here are `name`, `hostname`, `profile`, `address`, `matrix`, `count`, `description`, `base`, `kernel-args`, `config-txt`, `edits`, `output`, `reserve`, `role`, `board`, `arch`, `interfaces`, `timezone`, `locale`, `keyboard`, `users`, `ssh`, `packages`, `upgrade`, `swap`, `sysctl`, `modules`, `units`, `overlays`, `first-boot`, `artifacts`, `images`, `addons`, `labels`, `taints`, `disks`, `firewall`, `services`, `kubelet`, `cluster`, `secrets`, `legacy`, `accept`",
+            "cluster.yaml:4:5: nodes[0].zzz: unknown key; the keys here are `name`, `hostname`, `profile`, `address`, `matrix`, `count`, `description`, `base`, `kernel-args`, `config-txt`, `edits`, `output`, `reserve`, `role`, `board`, `arch`, `interfaces`, `timezone`, `locale`, `keyboard`, `users`, `ssh`, `packages`, `debs`, `upgrade`, `swap`, `sysctl`, `modules`, `units`, `overlays`, `first-boot`, `artifacts`, `images`, `addons`, `labels`, `taints`, `disks`, `firewall`, `services`, `kubelet`, `cluster`, `secrets`, `legacy`, `accept`",
         ),
         (
             "cluster: {name: ceil}\nnodes:\n  - name: one\n  - name: two\n    profile: minimal\n",

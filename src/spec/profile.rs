@@ -48,7 +48,7 @@ impl Resolved {
 }
 
 /// The overlay with the steps of the first boot.
-const FIRST_BOOT: &str = "first-boot";
+pub const FIRST_BOOT: &str = "first-boot";
 const WHAT: &str = "a profile: a map with `base`, `edits` and the like";
 
 /// Reads a profile. Paths of the host are relative to the folder of the file.

@@ -59,6 +59,8 @@ pub struct Settings {
     pub ssh: SshSettings,
     /// Packages that the first boot installs.
     pub packages: Vec<String>,
+    /// Files of packages (`.deb`), or folders of them, that the card brings along: installed without a network.
+    pub debs: Vec<At<String>>,
     /// Whether the first boot upgrades packages.
     pub upgrade: Option<bool>,
     /// Swap.

@@ -42,6 +42,44 @@ pub struct WrongMachine {
     pub wanted: Arch,
 }
 
+/// What the name of a package's file tells, as apt writes it: `NAME_VERSION_ARCH.deb` (deb(7) leaves names free; those of
+/// `apt-get download` have this form).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DebName<'a> {
+    /// The file's name.
+    pub file: &'a str,
+    /// The package.
+    pub name: &'a str,
+    /// Its processor, or `all`.
+    pub arch: &'a str,
+}
+
+impl<'a> DebName<'a> {
+    /// Reads a file's name; `None` where it has another form.
+    #[must_use]
+    pub fn parse(file: &'a str) -> Option<Self> {
+        let mut parts = file.strip_suffix(".deb")?.split('_');
+        let (name, _version, arch) = (parts.next()?, parts.next()?, parts.next()?);
+        let whole = parts.next().is_none() && !name.is_empty() && !arch.is_empty();
+        whole.then_some(Self { file, name, arch })
+    }
+
+    /// Whether an image of this processor can install it.
+    ///
+    /// # Errors
+    /// [`WrongMachine`].
+    pub fn fits(&self, arch: Arch) -> Result<(), WrongMachine> {
+        if self.arch == "all" || self.arch == arch.word() {
+            return Ok(());
+        }
+        Err(WrongMachine {
+            program: self.file.to_owned(),
+            found: self.arch.to_owned(),
+            wanted: arch,
+        })
+    }
+}
+
 /// Bytes of a program that [`elf_machine`] and [`check_machine`] look at.
 pub const ELF_HEAD: usize = 20;
 

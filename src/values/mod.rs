@@ -16,7 +16,7 @@ mod owner;
 mod text_form;
 
 pub use address::shown_url;
-pub use arch::{Arch, ArchError, ELF_HEAD, WrongMachine, check_machine, elf_machine};
+pub use arch::{Arch, ArchError, DebName, ELF_HEAD, WrongMachine, check_machine, elf_machine};
 pub use byte_size::{ByteSize, ByteSizeError};
 pub use calendar::civil;
 pub use checksum_state::ChecksumState;

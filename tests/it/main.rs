@@ -20,6 +20,7 @@ mod boot;
 mod build_sets;
 mod cached;
 mod commands;
+mod debs;
 mod determinism;
 mod diff;
 mod dirty;

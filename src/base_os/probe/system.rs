@@ -31,7 +31,7 @@ pub(super) fn system(
     boot: &dyn Volume,
     root: &dyn Volume,
     fstab: &[FstabEntry],
-    packages: &str,
+    packages: BTreeMap<String, String>,
 ) -> FsResult<SystemFacts> {
     let units = units(root)?;
     let machine_id = text(root, "/etc/machine-id")?;
@@ -42,7 +42,7 @@ pub(super) fn system(
         .any(|id| id.trim() == SHARED_ID);
     let kept = |path: &str| text(root, path);
     Ok(SystemFacts {
-        init: init(root, packages)?,
+        init: init(root, packages.get("systemd"))?,
         kernels: kernels(root)?,
         swap: swap(root, fstab, &units)?,
         ssh: ssh(root)?,
@@ -50,7 +50,7 @@ pub(super) fn system(
         skel: skel(root)?,
         sudo: dir(root, "/etc/sudoers.d")?.is_some(),
         userconf: units.contains_key("userconfig.service") || exists(root, "/usr/lib/userconf-pi/userconf")?,
-        preseed: package(packages, "rpi-preseed").is_some(),
+        preseed: packages.contains_key("rpi-preseed"),
         machine_id,
         dbus_id: dbus_id(root)?,
         shared_machine_id: shared,
@@ -63,29 +63,26 @@ pub(super) fn system(
         interfaces_d: texts_in(root, "/etc/network/interfaces.d")?,
         interfaces: kept("/etc/network/interfaces")?,
         dhcpcd: exists(root, "/etc/dhcpcd.conf")?,
-        iptables: package(packages, "iptables"),
+        packages,
         units,
     })
 }
 
-/// Version of an installed package in the text of dpkg's status.
-pub(super) fn package(status: &str, name: &str) -> Option<String> {
-    let wanted = format!("Package: {name}");
-    let package = status
-        .split("\n\n")
-        .find(|package| package.lines().any(|line| line == wanted))?;
-    let gone = package
-        .lines()
-        .any(|line| line.starts_with("Status: ") && !line.ends_with(" installed"));
-    let version = package.lines().find_map(|line| line.strip_prefix("Version: "));
-    version.filter(|_| !gone).map(str::to_owned)
+/// Installed packages and their versions in the text of dpkg's status.
+pub(super) fn packages(status: &str) -> BTreeMap<String, String> {
+    let entry = |text: &str| {
+        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+        let there = field("Status: ").is_none_or(|status| status.ends_with(" installed"));
+        let (name, version) = (field("Package: ")?, field("Version: ")?);
+        there.then(|| (name.to_owned(), version.to_owned()))
+    };
+    status.split("\n\n").filter_map(entry).collect()
 }
 
-fn init(root: &dyn Volume, packages: &str) -> FsResult<Init> {
+fn init(root: &dyn Volume, version: Option<&String>) -> FsResult<Init> {
     if first(root, &["/usr/lib/systemd/systemd", "/lib/systemd/systemd"])?.is_none() {
         return Ok(Init::Other);
     }
-    let version = package(packages, "systemd");
     let digits: Option<String> = version.map(|v| v.chars().take_while(char::is_ascii_digit).collect());
     Ok(Init::Systemd(digits.and_then(|d| d.parse().ok())))
 }

@@ -484,7 +484,10 @@ fn f078_the_variant_of_iptables_follows_its_version() {
         (None, None),
     ] {
         let mut facts = bare();
-        facts.system.iptables = version.map(str::to_owned);
+        facts.system.packages = version
+            .map(|version| ("iptables".to_owned(), version.to_owned()))
+            .into_iter()
+            .collect();
         assert_eq!(facts.system.wants_iptables_legacy(), legacy, "{version:?}");
     }
 }

@@ -22,7 +22,7 @@ pub struct Boot {
     #[command(flatten)]
     pub cluster: ClusterArgs,
 
-    /// Directory for cards, serial logs, `ssh-config` and `kubeconfig`.
+    /// Directory for cards, serial logs, `ssh-config`, `kubeconfig` and `ports`.
     #[arg(long, value_name = "DIR", default_value = "out/boot")]
     pub dir: PathBuf,
 
@@ -67,6 +67,11 @@ pub struct Boot {
     /// First of the local ports that lead to the nodes [default: free ones].
     #[arg(long, value_name = "PORT")]
     pub ssh_port: Option<u16>,
+
+    /// Another port that is to lead to a node, `NODE:PORT` or `NODE:PORT/udp`, may be given several times; to the
+    /// uplink of a node that has one. The local ones are in `ports` in the directory.
+    #[arg(long, value_name = "NODE:PORT")]
+    pub forward: Vec<crate::boot::WantedPort>,
 
     /// A misfortune to try, may be given several times: `late=NODE:SECONDS`, `power-cut@STEP`, `power-cut@NODE:STEP`,
     /// `reboot@NODE:SECONDS`, `no-uplink`, `clock=DATE`.

@@ -1,4 +1,4 @@
-//! Ways to the nodes from this host: `ssh-config`, `known_hosts`, `kubeconfig`.
+//! Ways to the nodes from this host: `ssh-config`, `known_hosts`, `kubeconfig`, `ports`.
 
 use std::path::PathBuf;
 
@@ -24,6 +24,12 @@ pub fn write(
     lan: &Lan,
     cards: &mut Cards<'_>,
 ) -> Result<Access, Failure> {
+    let ports: String = lan
+        .forwards
+        .iter()
+        .map(|f| format!("{} {}/{} {}\n", f.node, f.port, f.protocol, f.local))
+        .collect();
+    cards.private("ports", ports.as_bytes())?;
     let mut hosts = String::new();
     let mut known = String::new();
     let known_hosts = std::path::absolute(args.dir.join("known_hosts"))?;

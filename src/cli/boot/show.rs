@@ -8,7 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::{Context, Failure, Lab};
-use crate::boot::{Change, Forward, State};
+use crate::boot::{Change, Forward, Protocol, State};
 use crate::cli::message;
 
 /// How often a line on a terminal shows that time passes.
@@ -52,12 +52,20 @@ impl<'a> Show<'a> {
         if context.json {
             message::json(&json!({
                 "event": "forward", "node": forward.node, "address": forward.address, "port": forward.port,
-                "local": forward.local,
+                "protocol": forward.protocol.to_string(), "uplink": forward.uplink, "local": forward.local,
             }))?;
         } else {
             self.say(&format!(
-                "{}: port {} is 127.0.0.1:{}",
-                forward.node, forward.port, forward.local
+                "{}: port {}{}{} is 127.0.0.1:{}",
+                forward.node,
+                forward.port,
+                if forward.protocol == Protocol::Udp {
+                    "/udp"
+                } else {
+                    ""
+                },
+                if forward.uplink { " of the uplink" } else { "" },
+                forward.local
             ));
         }
         Ok(())

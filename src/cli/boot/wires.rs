@@ -1,10 +1,10 @@
 //! From the interfaces of a plan to network cards.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
 use super::{Context, Failure, Planned, args};
-use crate::boot::{Lan, Link, Member, Nic, Segment, Wire, plan_lan, stable_mac};
+use crate::boot::{Lan, Link, Member, Nic, Protocol, Segment, Wire, plan_lan, stable_mac};
 use crate::plan::Address;
 use crate::planner::{Port, View};
 use crate::spec::{Purpose, Role};
@@ -95,7 +95,7 @@ pub fn plan(
         Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
     };
     let dns: Vec<Ipv4Addr> = network.dns.iter().copied().filter_map(ipv4).collect();
-    let (lan, notes) = plan_lan(
+    let (mut lan, notes) = plan_lan(
         &members,
         network.lan.as_ref().map(|lan| lan.value),
         network.gateway.and_then(ipv4),
@@ -105,6 +105,27 @@ pub fn plan(
     )?;
     for note in notes {
         context.note(&note);
+    }
+    for wanted in &args.forward {
+        let member = members
+            .iter()
+            .find(|member| member.name == wanted.node)
+            .ok_or_else(|| {
+                Failure::new(format!(
+                    "--forward: there is no node `{}` among those booted",
+                    wanted.node
+                ))
+            })?;
+        let local = match wanted.protocol {
+            Protocol::Tcp => port()?,
+            Protocol::Udp => UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port(),
+        };
+        if !lan.lead(member, wanted, local) {
+            return Err(Failure::new(format!(
+                "--forward: node `{}` has no fixed address that a port could lead to",
+                wanted.node
+            )));
+        }
     }
     Ok(lan)
 }
@@ -128,6 +149,12 @@ pub fn nics(args: &args::Boot, view: &View<'_>, lan: &Lan, segment: &Segment, po
                     network,
                     host,
                     open: args.uplink,
+                    forwards: lan
+                        .forwards
+                        .iter()
+                        .filter(|forward| forward.uplink && forward.node == view.spec.name.as_str())
+                        .cloned()
+                        .collect(),
                 }
             } else {
                 *port += 1;

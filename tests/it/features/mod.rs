@@ -98,11 +98,17 @@ fn rows(file: &str) -> Vec<Row> {
 /// What a scenario asks of its nodes, by the rows that its questions name.
 fn asked(scenario: &str) -> String {
     let script = fs::read_to_string(root().join("tests/e2e.sh")).unwrap();
-    let begin = format!("cat >\"$work/{scenario}.sh\"");
-    let Some((_, rest)) = script.split_once(&begin) else {
-        return String::new();
+    let questions = |name: &str| {
+        let begin = format!("cat >\"$work/{name}.sh\"");
+        let rest = script.split_once(&begin).map_or("", |(_, rest)| rest);
+        rest.split("\nEND\n").next().unwrap_or_default().to_owned()
     };
-    rest.split("\nEND\n").next().unwrap_or_default().to_owned()
+    let mut asked = questions(scenario);
+    // At its end the agent of the cluster is reset.
+    if scenario == "cluster" {
+        asked.push_str(&questions("reset"));
+    }
+    asked
 }
 
 /// What is wrong with the state of a check.

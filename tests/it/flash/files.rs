@@ -126,6 +126,28 @@ fn f240_both_phases_tell_how_far_they_are() {
     );
 }
 
+/// Two cards at once of an image with half a GiB in use, with room for an eighth of that in memory.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_does_not_grow_with_the_image() {
+    let test = Test::new()
+        .cluster(
+            "cluster: {name: c}\nnodes:\n  - {name: one, profile: minimal, base: demo, edits: [{put: \"root:/data\", from: data}]}\n",
+        )
+        .args(["flash", "one=a.img", "one=b.img", "--yes", "--quiet"])
+        .through(["/bin/sh", "-c", "ulimit -d 65536; exec \"$0\" \"$@\""])
+        .limit(std::time::Duration::from_secs(300));
+    card(&test.dir().join("data"), 512 << 20);
+    for name in ["a.img", "b.img"] {
+        File::create(test.dir().join(name))
+            .unwrap()
+            .set_len(1 << 30)
+            .unwrap();
+    }
+    let ran = test.run();
+    assert_eq!(ran.stdout, "a.img  one\nb.img  one\n");
+}
+
 #[test]
 fn several_cards_at_once() {
     let test = cluster();

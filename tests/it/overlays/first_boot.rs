@@ -222,6 +222,41 @@ fn f079_the_clock_is_not_waited_for_without_a_way_out() {
     assert_eq!(String::from_utf8_lossy(&run("1000").stdout), "");
 }
 
+#[test]
+fn f019_packages_of_the_card_need_no_network() {
+    let card = Card::new();
+    fs::create_dir_all(card.path("state/debs")).unwrap();
+    fs::write(card.path("state/debs/a_1_all.deb"), "").unwrap();
+    fs::write(card.path("state/debs/b_1_arm64.deb"), "").unwrap();
+    card.program("bin/dpkg", "echo \"dpkg $*\" >>\"$CARD/did\"");
+    card.program(
+        "bin/apt-get",
+        "echo \"apt $*\" >>\"$CARD/did\"; cat \"$CARD/answer\" 2>/dev/null && exit 100; exit 0",
+    );
+    assert!(card.real("debs").status.success());
+    let did = card.text("did");
+    let (first, second) = did.split_once('\n').unwrap();
+    assert_eq!(first, "dpkg --configure -a", "what was cut off is finished first");
+    for word in [
+        "sourcelist=/dev/null",
+        "sourceparts=-",
+        "/a_1_all.deb",
+        "/b_1_arm64.deb",
+    ] {
+        assert!(second.contains(word), "{second}");
+    }
+    // The package that is missing is named.
+    let answer = "The following packages have unmet dependencies:\n a : Depends: libc9 but it is not installable\n\
+                  E: Unable to correct problems, you have held broken packages.\n";
+    fs::write(card.path("answer"), answer).unwrap();
+    let out = card.real("debs");
+    assert_eq!(out.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&out.stderr),
+        "packages on the card cannot be installed: a : Depends: libc9 but it is not installable\n"
+    );
+}
+
 /// The names of steps in the target, the units, and the folder of steps are the same; cloud-init's last stage, which waits
 /// for multi-user.target, is not held up.
 #[test]

@@ -144,7 +144,7 @@ fn scripts_pass_shellcheck() {
         .into_iter()
         .filter(|p| fs::read(p).is_ok_and(|b| b.starts_with(b"#!/bin/sh")))
         .collect();
-    assert_eq!(scripts.len(), 16);
+    assert_eq!(scripts.len(), 17);
     tools::run(
         tools::command("shellcheck")
             .args(["-o", "avoid-nullary-conditions,quote-safe-variables"])
@@ -208,7 +208,10 @@ fn f142_f143_f145_reservations_and_resolvers() {
     own["node"]["services"] = json!({});
     let laid = Laid::out(&["router"], &own);
     assert_eq!(laid.lines(file, "server="), [""; 0]);
-    assert_eq!(laid.lines(file, "resolv-file="), ["resolv-file=/etc/resolv.conf"]);
+    assert_eq!(
+        laid.lines(file, "resolv-file="),
+        ["resolv-file=/run/ceil/resolv.conf"]
+    );
 
     let crew = Laid::out(&["router"], &crew("crew-01"));
     assert_eq!(crew.lines(file, "dhcp-host=b8:27").len(), 14);
@@ -261,6 +264,28 @@ fn f149_members_are_known_by_address() {
     let crew = text(&crew("crew-01"));
     assert!(crew.contains("elements = { 10.11.0.101, 10.11.0.102, "), "{crew}");
 }
+
+/// The order that cloud-init 24.3 and later has with systemd-networkd, without what they do.
+const CLOUD_INIT: [(&str, &str); 4] = [
+    (
+        "cloud-init-network.service",
+        "[Unit]\nDefaultDependencies=no\nWants=systemd-networkd-wait-online.service\n\
+         After=systemd-networkd-wait-online.service\nBefore=sysinit.target\n[Service]\nType=oneshot\nExecStart=/bin/true\n",
+    ),
+    (
+        "systemd-networkd.service",
+        "[Unit]\nDefaultDependencies=no\nWants=network-pre.target\nAfter=network-pre.target\n[Service]\nExecStart=/bin/true\n",
+    ),
+    (
+        "systemd-networkd-wait-online.service",
+        "[Unit]\nDefaultDependencies=no\nRequires=systemd-networkd.service\nAfter=systemd-networkd.service\n\
+         [Service]\nType=oneshot\nExecStart=/bin/true\n",
+    ),
+    (
+        "sysinit.target.d/cloud-init.conf",
+        "[Unit]\nWants=cloud-init-network.service\n",
+    ),
+];
 
 #[test]
 fn units_pass_systemd_analyze() {
@@ -341,6 +366,20 @@ fn units_pass_systemd_analyze() {
                 unit.display()
             );
         }
+        // cloud-init's network stage is before sysinit.target and after the network: nothing of ours may be before the
+        // network and after that target.
+        for (name, text) in CLOUD_INIT {
+            let path = dir.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let out = tools::output(
+            tools::command("systemd-analyze")
+                .args(["verify", "--man=no", "multi-user.target"])
+                .env("SYSTEMD_UNIT_PATH", format!("{}:", dir.display())),
+        );
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(!said.contains("ordering cycle"), "{what}: {said}");
         for (path, text) in drop_ins {
             let wanted = text.split_once("\nWants=").unwrap().1.trim();
             for unit in wanted.split_whitespace() {
