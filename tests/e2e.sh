@@ -208,8 +208,8 @@ END
 cat >"$work/router.sh" <<'END'
 . "$E2E_WORK/ask.sh"
 admin=(ssh -i "$E2E_WORK/rig/id_ed25519" -o BatchMode=yes -F "$CEIL_SSH_CONFIG")
-port() { # NODE PORT/PROTOCOL
-  awk -v node="$1" -v port="$2" '$1 == node && $2 == port { print $3 }' "$CEIL_BOOT_DIR/ports"
+uplink() { # PORT: the local one that leads to gate's uplink
+  awk -v port="$1/tcp" '$1 == "gate" && $2 == "uplink" && $3 == port { print $4 }' "$CEIL_BOOT_DIR/ports"
 }
 kubectl get nodes -o wide
 for node in one two; do
@@ -241,12 +241,12 @@ has "F141 DHCP on the LAN" "$(on gate 'sudo ss -lnuH "sport = :67"')" eth0
 # Translation: counted when it leaves, whoever answers.
 counted() { on gate "sudo nft list counter inet ceil $1 | grep -o 'packets [0-9]*' | cut -d ' ' -f 2"; }
 before=$(counted lan-to-uplink)
-guest 'ping -c 2 -W 1 10.0.2.2 || true' >/dev/null
+guest 'sudo ping -c 2 -W 1 10.0.2.2 || true' >/dev/null
 is "F146 translated packets" "$([ "$(counted lan-to-uplink)" -gt "$before" ] && echo more)" more
 
 # The firewall, from the uplink: what is listed answers, what listens for the LAN alone does not.
 answer() { # PORT
-  python3 - "$(port gate "$1/tcp")" <<'PY'
+  python3 - "$(uplink "$1")" <<'PY'
 import socket, sys
 s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5)
 s.settimeout(8)
@@ -268,7 +268,7 @@ is "F148 a port that nobody listed, from the LAN" "$(guest 'timeout 5 bash -c "<
 sed -e '/^DNS/d' -e 's/^AllowedIPs.*/AllowedIPs = 10.11.0.101, 10.12.0.0\/24/' "$E2E_WORK/clients/laptop.conf" |
   "${through[@]}" 'sudo tee /etc/wireguard/wg0.conf >/dev/null; sudo chmod 600 /etc/wireguard/wg0.conf; sudo wg-quick up wg0' 2>&1
 has "F150 the way to a node" "$(guest 'ip route get 10.11.0.101')" "dev wg0"
-has "F150 a node through the tunnel" "$(guest 'ping -c 3 -W 5 10.11.0.101')" " 0% packet loss"
+has "F150 a node through the tunnel" "$(guest 'sudo ping -c 3 -W 5 10.11.0.101')" " 0% packet loss"
 is "P41 a name while the tunnel is up" "$(guest 'getent ahostsv4 two.rig.home.arpa | head -n 1 | cut -d " " -f 1')" 10.11.0.102
 has "F150 the other end" "$(on gate 'sudo wg show wg0')" "latest handshake"
 
@@ -284,7 +284,10 @@ run() { # NAME IMAGE
 run private gate.rig.home.arpa:5001/library/busybox:1
 echo "ok    F085, F207, P37 a pull from the private registry"
 run mirrored docker.io/library/busybox:1
-has "F084, F153 a pull through the mirror" "$(guest 'curl -s http://gate.rig.home.arpa:5000/v2/_catalog')" library/busybox
+has "F084 the mirror's log" "$(on gate 'sudo journalctl -b --no-pager -u ceil-registry-mirror | grep "10.11.0.102 "')" "HEAD /v2/library/busybox/manifests/1?ns=docker.io HTTP/1.1\" 200"
+# A system that has none of the layers yet fetches all of them.
+guest 'sudo systemctl start containerd; sudo ctr images pull --plain-http gate.rig.home.arpa:5000/library/busybox:1 >/dev/null'
+has "F153 what the mirror keeps" "$(guest 'curl -s http://gate.rig.home.arpa:5000/v2/_catalog')" library/busybox
 
 # A volume that both nodes write to.
 for node in one two; do

@@ -69,7 +69,7 @@ pub struct Boot {
     pub ssh_port: Option<u16>,
 
     /// Another port that is to lead to a node, `NODE:PORT` or `NODE:PORT/udp`, may be given several times; to the
-    /// uplink of a node that has one. The local ones are in `ports` in the directory.
+    /// uplink of a node that has one. The local ones are in `ports` in the directory, a line each: `NODE lan|uplink PORT/PROTOCOL LOCAL`.
     #[arg(long, value_name = "NODE:PORT")]
     pub forward: Vec<crate::boot::WantedPort>,
 

@@ -27,7 +27,10 @@ pub fn write(
     let ports: String = lan
         .forwards
         .iter()
-        .map(|f| format!("{} {}/{} {}\n", f.node, f.port, f.protocol, f.local))
+        .map(|f| {
+            let side = if f.uplink { "uplink" } else { "lan" };
+            format!("{} {side} {}/{} {}\n", f.node, f.port, f.protocol, f.local)
+        })
         .collect();
     cards.private("ports", ports.as_bytes())?;
     let mut hosts = String::new();
