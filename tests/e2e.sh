@@ -380,7 +380,7 @@ run_spoiled() {
       printf '     edits: [{put: "root:/etc/kubernetes/kubeadm.yaml", from: spoiled/%s.yaml, mode: "0600"}]}\n' "$name"
     done
     printf '  - {name: memory, profile: agent, address: 10.11.0.110/24, images: [images/pause.tar],\n'
-    printf '     kernel-args: {add: {replace: []}}}\n'
+    printf '     edits: [{kernel-args: {remove: [cgroup_enable=memory]}}]}\n'
   } >spoiled.yaml
   local told=$work/spoiled.json
   "$program" boot --all --file spoiled.yaml --dir "$work/spoiled" --until ready --timeout "${E2E_PATIENCE:-40m}" --json \
