@@ -11,14 +11,17 @@
 #   faults    the same, but: the agent first and the server late, the power cut as steps begin, clocks months behind
 #   router    a router, a server and an agent of kubeadm and a guest: addresses, names, translation, firewall, tunnel,
 #             registries and a volume by NFS, all with packages that the cards brought along
+#   k3s       server and agent of k3s, the agent first: with CEIL_K3S, CEIL_K3S_VERSION and CEIL_K3S_IMAGES the real
+#             program, else one that demands its files
 #   spoiled   agents whose images have another token, another authority, no memory cgroup: each says so
 #
-# The first two by default. The transcript with times is printed; consoles stay in the folder that is named at the end when
-# something fails. Needs QEMU, ssh, curl, python3, kubectl and what fixtures/rig-cluster.sh needs.
+# `node` and `cluster` by default; PROGRAM is built when it is not given. The transcript with times is printed; consoles stay
+# in the folder that is named at the end when something fails. Needs QEMU, ssh, curl, python3, kubectl and what
+# fixtures/rig-cluster.sh needs.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
-program=$here/target/release/ceil-img
+program=
 scenarios=()
 while [ $# -gt 0 ]; do
   case $1 in
@@ -26,9 +29,9 @@ while [ $# -gt 0 ]; do
     program=$2
     shift
     ;;
-  node | hypriot | cluster | faults | router | spoiled) scenarios+=("$1") ;;
+  node | hypriot | cluster | faults | router | k3s | spoiled) scenarios+=("$1") ;;
   *)
-    echo "usage: CEIL_RIG=DIR $0 [node] [hypriot] [cluster] [faults] [router] [spoiled] [--program PROGRAM]" >&2
+    echo "usage: CEIL_RIG=DIR $0 [node] [hypriot] [cluster] [faults] [router] [k3s] [spoiled] [--program PROGRAM]" >&2
     exit 2
     ;;
   esac
@@ -36,10 +39,14 @@ while [ $# -gt 0 ]; do
 done
 [ ${#scenarios[@]} -gt 0 ] || scenarios=(node cluster)
 : "${CEIL_RIG:?set it to the folder of the rig}"
+if [ -z "$program" ]; then
+  cargo build --locked --release --manifest-path "$here/Cargo.toml"
+  program=$here/target/release/ceil-img
+fi
 program=$(realpath "$program")
 PATH=$PATH:/usr/sbin:/sbin
 tools=(qemu-system-aarch64 ssh ssh-keygen curl python3 xz)
-case "${scenarios[*]}" in *cluster* | *faults* | *router*) tools+=(kubectl) ;; esac
+case "${scenarios[*]}" in *cluster* | *faults* | *router* | *k3s*) tools+=(kubectl) ;; esac
 for tool in "${tools[@]}"; do
   command -v "$tool" >/dev/null || {
     echo "e2e: $tool is missing" >&2
@@ -161,17 +168,7 @@ is "F120 label" "$(kubectl get node two -o 'jsonpath={.metadata.labels.example\.
 is "F121 taint" "$(kubectl get node two -o 'jsonpath={.spec.taints[?(@.key=="example.test/slow")].effect}')" PreferNoSchedule
 is "F111 address" "$(kubectl get node two -o 'jsonpath={.status.addresses[?(@.type=="InternalIP")].address}')" 10.11.0.102
 is "F080 runtime" "$(kubectl get node two -o 'jsonpath={.status.nodeInfo.containerRuntimeVersion}' | cut -d : -f 1)" containerd
-pods=()
-for node in one two; do
-  until pod=$(kubectl get pods -l app=smoke --field-selector "spec.nodeName=$node,status.phase=Running" \
-    -o 'jsonpath={range .items[*]}{.metadata.name} {.status.podIP}{end}') && [ -n "$pod" ]; do sleep 5; done
-  echo "ok    F190 the add-on's pod on $node: $pod"
-  pods+=("$pod")
-done
-server=(${pods[0]})
-agent=(${pods[1]})
-is "F113 a pod on two reaches one's" "$(kubectl exec "${agent[0]}" -- wget -q -O - "http://${server[1]}:8080")" "${server[0]}"
-is "F113 a pod on one reaches two's" "$(kubectl exec "${server[0]}" -- wget -q -O - "http://${agent[1]}:8080")" "${agent[0]}"
+bash "$E2E_WORK/pods.sh"
 is "F117, P62 kubeconfig of the administrator" "$(on one 'kubectl get --raw /readyz; stat -c %a ~/.kube/config' | tr "\n" " ")" "ok600 "
 is "P28 units that failed on two" "$(on two 'systemctl list-units --state=failed --no-legend | wc -l')" 0
 has "F079 what the cluster waits for" "$(on one 'systemctl show ceil-cluster --property After')" ceil-time.service
@@ -186,6 +183,51 @@ for node in one two; do
   echo "--- ceil-firstboot.log of $node"
   on "$node" 'cat /boot/firmware/ceil-firstboot.log'
 done
+END
+
+# The add-on's pods, which reach each other.
+cat >"$work/pods.sh" <<'END'
+. "$E2E_WORK/ask.sh"
+pods=()
+for node in one two; do
+  until pod=$(kubectl get pods -l app=smoke --field-selector "spec.nodeName=$node,status.phase=Running" \
+    -o 'jsonpath={range .items[*]}{.metadata.name} {.status.podIP}{end}') && [ -n "$pod" ]; do sleep 5; done
+  echo "ok    F190 the add-on's pod on $node: $pod"
+  pods+=("$pod")
+done
+server=(${pods[0]})
+agent=(${pods[1]})
+is "F113 a pod on two reaches one's" "$(kubectl exec "${agent[0]}" -- wget -q -O - "http://${server[1]}:8080")" "${server[0]}"
+is "F113 a pod on one reaches two's" "$(kubectl exec "${server[0]}" -- wget -q -O - "http://${agent[1]}:8080")" "${agent[0]}"
+END
+
+cat >"$work/k3s.sh" <<'END'
+. "$E2E_WORK/ask.sh"
+data=/var/lib/rancher/k3s
+is "F100 the server's unit" "$(on one 'systemctl is-active k3s')" active
+is "F101 the agent's unit" "$(on two 'systemctl is-active k3s-agent')" active
+is "F102, P62 modes of what holds tokens" "$(on one 'sudo stat -c %a /etc/rancher/k3s/config.yaml'; on two 'sudo stat -c %a /etc/rancher/k3s/config.yaml')" "600
+600"
+is "F107 keys on the agent" "$(on two "sudo find $data /etc/rancher -name '*.key' | wc -l")" 0
+# The first part of the token is the digest of the authority above all others, by a program that did not make it.
+pin=$(on one "sudo tac $data/server/tls/server-ca.crt | sed '/BEGIN CERTIFICATE/q' | tac | openssl x509 -outform DER | sha256sum" | cut -d ' ' -f 1)
+is "F108, P24 whom the agent trusts" "$(on two 'sudo grep -o "K10[0-9a-f]*" /etc/rancher/k3s/config.yaml')" "K10$pin"
+has "F106 images of the card" "$(on two "ls $data/agent/images")" busybox.tar
+has "F190 add-ons of the card" "$(on one "sudo ls $data/server/manifests")" smoke
+is "F253 units that failed" "$(on one 'systemctl list-units --state=failed --no-legend | wc -l'; on two 'systemctl list-units --state=failed --no-legend | wc -l')" "0
+0"
+is "F253 markers" "$(on one 'ls /var/lib/ceil/ready'; on two 'ls /var/lib/ceil/ready')" "/var/lib/ceil/ready
+/var/lib/ceil/ready"
+if [ -n "${CEIL_K3S:-}" ]; then
+  kubectl get nodes -o wide
+  for node in one two; do
+    is "F100, F101 node $node" "$(kubectl get node $node -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}')" True
+  done
+  is "F120 label" "$(kubectl get node two -o 'jsonpath={.metadata.labels.example\.test/disk}')" slow
+  bash "$E2E_WORK/pods.sh"
+else
+  has "F101, F110 the agent waited for its server" "$(on two 'sudo journalctl -b --no-pager -u k3s-agent')" "does not answer yet"
+fi
 END
 
 cat >"$work/reset.sh" <<'END'
@@ -348,6 +390,12 @@ run_faults() {
   "$program" boot --all --file cluster.yaml --dir "$work/faults" --timeout "${E2E_PATIENCE:-60m}" \
     --fault late=one:60 --fault power-cut@one:images --fault power-cut@one:cluster --fault power-cut@two:cluster \
     --fault power-cut@one:addons --fault clock=2026-01-15T03:00:00 -- bash "$work/faults.sh"
+}
+
+run_k3s() {
+  cd "$work/rig"
+  "$program" boot --all --file k3s.yaml --dir "$work/k3s" --timeout "${E2E_PATIENCE:-60m}" --fault late=one:60 \
+    -- bash "$work/k3s.sh"
 }
 
 run_router() {

@@ -46,7 +46,8 @@ pub fn fit(image: &mut Image, card: u64) -> Result<(), Failure> {
 
 /// An image by file, address or name of the catalog, for a card of this length.
 pub fn image(context: &Context, args: &args::Flash, text: &str, card: u64) -> Result<Ready, Failure> {
-    let base = parse_base(text).map_err(|e| Failure::new(format!("--image: {e}")))?;
+    let mut base = parse_base(text).map_err(|e| Failure::new(format!("--image: {e}")))?;
+    "--image".clone_into(&mut base.origin.file);
     let (source, path, held) = match &base.place {
         BasePlace::Path(path) => {
             check_sums(context, path)?;
@@ -57,6 +58,7 @@ pub fn image(context: &Context, args: &args::Flash, text: &str, card: u64) -> Re
             (Arc::clone(&base.source), None, Some(base))
         }
     };
+    check_begin(&*source, text)?;
     let (source, used) = match path.as_deref().map(beside).transpose()?.flatten() {
         Some((file, map)) => {
             check_map(context, &*source, &map)
@@ -77,6 +79,21 @@ pub fn image(context: &Context, args: &args::Flash, text: &str, card: u64) -> Re
         content: None,
         _base: held,
     })
+}
+
+/// Every card that a board starts from begins with a partition table or a boot sector, and both with these bytes at
+/// their end (UEFI 2.10, table 5-1); a file without them was named by mistake.
+fn check_begin(source: &dyn Source, name: &str) -> Result<(), Failure> {
+    let mut sector = [0; 512];
+    if source.len() >= SECTOR {
+        source.read_at(0, &mut sector)?;
+    }
+    if sector.ends_with(&[0x55, 0xaa]) {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "`{name}` is no image of a card: it has no partition table (no 55 AA at byte 510)"
+    )))
 }
 
 /// What the file systems of an image use; the whole of one that is not understood.

@@ -104,8 +104,9 @@ fn asked(scenario: &str) -> String {
         rest.split("\nEND\n").next().unwrap_or_default().to_owned()
     };
     let mut asked = questions(scenario);
-    // At its end the agent of the cluster is reset.
+    // What it asks besides, its pods and their nodes, and at its end a reset of the agent.
     if scenario == "cluster" {
+        asked.push_str(&questions("pods"));
         asked.push_str(&questions("reset"));
     }
     asked

@@ -325,6 +325,10 @@ fn wrong_words_are_refused() {
             vec!["flash", "small.img", "--image", "x.img", "--yes"],
             vec!["x.img"],
         ),
+        (
+            vec!["flash", "small.img", "--image", "./cluster.yaml", "--yes"],
+            vec!["`./cluster.yaml` is no image of a card", "no partition table"],
+        ),
     ] {
         let test = cluster().file("small.img", [0; 4096]);
         fails(test.args(&args), &words);

@@ -541,6 +541,8 @@ fn f088_disks_become_mount_units() {
         [
             "ceil-disk@cold.service.d/disk.conf",
             "ceil-disk@data.service.d/disk.conf",
+            // The one that may be away is not waited for as long as others.
+            "dev-disk-by\\x2did-usb\\x2dWD_Elements_575845\\x2d0:0.device.d/away.conf",
             "local-fs.target.requires/mnt-cold.mount",
             "local-fs.target.wants/mnt-data\\x2ddisk.mount",
             "mnt-cold.mount",
