@@ -8,7 +8,8 @@
 #   hypriot   the same on a base in the layout of HypriotOS, once
 #   cluster   server and agent of kubeadm, both powered on together, without an uplink: Ready, pods of two nodes speak;
 #             then the agent is reset and joins again
-#   faults    the same, but: the agent first and the server late, the power cut as steps begin, clocks months behind
+#   faults    the same, but: the agent first and the server late, the power cut as steps begin, the server rebooted in the
+#             middle, clocks months behind
 #   router    a router, a server and an agent of kubeadm and a guest: addresses, names, translation, firewall, tunnel,
 #             registries and a volume by NFS, all with packages that the cards brought along
 #   k3s       server and agent of k3s, the agent first: with CEIL_K3S, CEIL_K3S_VERSION and CEIL_K3S_IMAGES the real
@@ -355,7 +356,7 @@ begins() { # NODE STEP
   grep -c "ceil-first-boot: $2 begin" "$CEIL_BOOT_DIR/$1.log"
 }
 for cut in "one images" "one cluster" "one addons" "two cluster"; do
-  is "F252 how often $cut began" "$(begins $cut)" 2
+  is "F252 how often $cut began: $(begins $cut)" "$([ "$(begins $cut)" -ge 2 ] && echo "not once")" "not once"
 done
 END
 
@@ -389,7 +390,7 @@ run_faults() {
   cd "$work/rig"
   "$program" boot --all --file cluster.yaml --dir "$work/faults" --timeout "${E2E_PATIENCE:-60m}" \
     --fault late=one:60 --fault power-cut@one:images --fault power-cut@one:cluster --fault power-cut@two:cluster \
-    --fault power-cut@one:addons --fault clock=2026-01-15T03:00:00 -- bash "$work/faults.sh"
+    --fault power-cut@one:addons --fault reboot@one:420 --fault clock=2026-01-15T03:00:00 -- bash "$work/faults.sh"
 }
 
 run_k3s() {
