@@ -6,6 +6,9 @@ use crate::values::VolumeName;
 use super::builder::{Builder, Failure};
 use super::cloud_init::SeedKeys;
 
+/// Where the step `locale` of the first boot reads which locale the machine has to make.
+const TO_MAKE: &str = "/etc/ceil/locale";
+
 impl Builder<'_> {
     pub(super) fn timezone(&mut self, keys: Option<&mut SeedKeys>) -> Result<(), Failure> {
         let plan = self.plan;
@@ -53,7 +56,21 @@ impl Builder<'_> {
                 locale.escape_debug()
             )));
         }
+        let there = matches!(locale.as_str(), "C" | "POSIX" | "C.UTF-8" | "C.utf8");
         let system = &self.facts.system;
+        // Debian's `locale-gen` makes what stands here, whatever cloud-init tells it.
+        let listed = system.locale_gen.as_ref().filter(|_| !there);
+        if let Some(stock) = listed {
+            self.put(VolumeName::Root, "/etc/locale.gen", &locale_gen(stock, locale))?;
+        }
+        if let Some(keys) = keys
+            && !there
+        {
+            // One that is the system's already it does not generate, so that is not baked.
+            keys.locale = Some(locale.clone());
+            self.note("the locale is left to cloud-init, which generates it");
+            return Ok(());
+        }
         // A link on some bases: its target is the file.
         let (path, stock) = match &system.locale {
             Some((path, text)) => (path.as_str(), text.as_str()),
@@ -61,18 +78,13 @@ impl Builder<'_> {
         };
         let text = assign(stock, "LANG", locale).map_err(|e| Failure::Amend("/etc/default/locale", e))?;
         self.put(VolumeName::Root, path, &text)?;
-        if matches!(locale.as_str(), "C" | "POSIX" | "C.UTF-8" | "C.utf8") {
+        if there {
             return Ok(());
         }
-        if let Some(keys) = keys {
-            keys.locale = Some(locale.clone());
-            self.note("the locale is baked, and cloud-init generates it");
-            return Ok(());
+        if listed.is_some() {
+            self.file(TO_MAKE, &format!("{locale}\n"), 0o644)?;
         }
-        if let Some(stock) = &system.locale_gen {
-            self.put(VolumeName::Root, "/etc/locale.gen", &locale_gen(stock, locale))?;
-        }
-        self.note("the locale is baked; where the base does not have it generated, `locale-gen` does that on the machine");
+        self.note("the locale is baked; the first boot generates it");
         Ok(())
     }
 

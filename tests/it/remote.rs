@@ -8,7 +8,9 @@ use crate::support::cli::{Ran, Test};
 
 /// Writes down its words, then answers as `answers/HOST.sh` does, which gets the command and what there is to read.
 const SSH: &str = "#!/bin/sh\n\
-{ for word; do printf '[%s]' \"$word\"; done; echo; } >>\"$LOG\"\n\
+# One write, as several of these run at once.\n\
+line=$(for word; do printf '[%s]' \"$word\"; done)\n\
+printf '%s\\n' \"$line\" >>\"$LOG\"\n\
 while [ \"$1\" != -- ]; do shift; done\n\
 exec sh \"$ANSWERS/$2.sh\" \"$3\"\n";
 

@@ -558,6 +558,7 @@ fn f047_f046_zone_locale_and_keyboard() {
         "root:/etc/localtime->/usr/share/zoneinfo/Europe/Berlin",
         "root:/etc/locale.conf=LANG=en_GB.UTF-8\n",
         "root:/etc/locale.gen=en_GB.UTF-8 UTF-8\n",
+        "root:/etc/ceil/locale=en_GB.UTF-8\n",
     ] {
         assert!(has(&resolved, line), "{line}");
     }
@@ -577,6 +578,9 @@ fn f047_f046_zone_locale_and_keyboard() {
             .1
             .contains("locale: \"en_GB.UTF-8\"\n")
     );
+    // cloud-init generates no locale that is the system's already, and Debian's program takes it from this file alone.
+    assert!(has(&resolved, "root:/etc/locale.gen=en_GB.UTF-8 UTF-8\n"));
+    assert!(content_of(&resolved, "root:/etc/locale.conf").is_none());
 }
 
 #[test]

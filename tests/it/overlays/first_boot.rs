@@ -257,6 +257,24 @@ fn f019_packages_of_the_card_need_no_network() {
     );
 }
 
+#[test]
+fn f046_the_locale_is_made_where_the_base_has_it_not() {
+    let card = Card::new();
+    fs::create_dir_all(card.path("etc")).unwrap();
+    fs::write(card.path("etc/locale"), "de_DE.UTF-8\n").unwrap();
+    card.program("bin/locale", "cat \"$CARD/there\"");
+    card.program("bin/locale-gen", "echo made >>\"$CARD/did\"");
+    let run = |there: &str| {
+        fs::write(card.path("there"), there).unwrap();
+        let steps = overlays().join("first-boot/usr/local/lib/ceil/steps/locale");
+        let out = tools::output(card.command(&steps).env("CEIL_ETC", card.path("etc")));
+        assert!(out.status.success());
+        card.text("did")
+    };
+    assert_eq!(run("C\nde_DE.utf8\nPOSIX\n"), "", "it is there");
+    assert_eq!(run("C\nen_GB.utf8\n"), "made\n");
+}
+
 /// The names of steps in the target, the units, and the folder of steps are the same; cloud-init's last stage, which waits
 /// for multi-user.target, is not held up.
 #[test]

@@ -144,7 +144,7 @@ fn scripts_pass_shellcheck() {
         .into_iter()
         .filter(|p| fs::read(p).is_ok_and(|b| b.starts_with(b"#!/bin/sh")))
         .collect();
-    assert_eq!(scripts.len(), 17);
+    assert_eq!(scripts.len(), 18);
     tools::run(
         tools::command("shellcheck")
             .args(["-o", "avoid-nullary-conditions,quote-safe-variables"])
