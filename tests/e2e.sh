@@ -129,7 +129,7 @@ is "F088 a disk that is away" "$(on one 'systemctl is-active mnt-data.mount; fin
 has "F090 a file as a block device" "$(on one 'sudo losetup --noheadings --output NAME,BACK-FILE')" "/dev/loop0 /var/gluster.img"
 is "P35 the file is made after the root has grown" "$(on one 'sudo journalctl -b -o short-monotonic --no-pager -u ceil-loop-disk | grep -c Failed')" 0
 has "F078 iptables" "$(on one 'sudo iptables -V')" nf_tables
-is "P48 its name in the file of hosts" "$(on one 'grep -c one.rig.home.arpa /etc/hosts')" 1
+is "P63 its own name in the file of hosts" "$(on one 'grep -c "^127.0.1.1.*one.rig.home.arpa" /etc/hosts')" 1
 has "cloud-init" "$(on one 'cloud-init status || true')" "status: done"
 is "cloud-init's errors" "$(on one 'sudo python3 -c "import json; print(len(json.load(open(\"/run/cloud-init/result.json\"))[\"v1\"][\"errors\"]))"')" 0
 has "F030 root" "$(on one 'test $(df -m --output=size / | tail -n 1) -ge 7400 && echo grown')" grown
@@ -137,8 +137,10 @@ is "P01, F062 machine id" "$(on one 'grep -c "^[0-9a-f]\{32\}$" /etc/machine-id'
 has "F251 log" "$(on one "sudo cat $fat/ceil-firstboot.log")" " ready"
 is "secrets on the FAT" "$(on one "sudo grep -c passwd: $fat/user-data || true")" "$(printf '1')"
 on one 'sudo cat /etc/machine-id' >"$CEIL_BOOT_DIR/machine-id.new"
+on one 'cat /etc/hosts' >"$CEIL_BOOT_DIR/hosts.new"
 if [ -e "$CEIL_BOOT_DIR/machine-id" ]; then
   is "machine id after a second boot" "$(cat "$CEIL_BOOT_DIR/machine-id.new")" "$(cat "$CEIL_BOOT_DIR/machine-id")"
+  is "P48 the file of hosts after a second boot" "$(cat "$CEIL_BOOT_DIR/hosts.new")" "$(cat "$CEIL_BOOT_DIR/hosts")"
   blame=$(on one 'systemd-analyze blame --no-pager')
   grep -e ceil- -e cloud-init <<<"$blame"
   spent=$(awk '/ceil-/ {
@@ -147,7 +149,7 @@ if [ -e "$CEIL_BOOT_DIR/machine-id" ]; then
   is "units of ours in a later boot, $spent ms of less than 2000" "$([ "$spent" -lt 2000 ] && echo yes)" yes
   echo "with our units: $(on one 'systemd-analyze time | head -n 1')"
 fi
-mv "$CEIL_BOOT_DIR/machine-id.new" "$CEIL_BOOT_DIR/machine-id"
+for file in machine-id hosts; do mv "$CEIL_BOOT_DIR/$file.new" "$CEIL_BOOT_DIR/$file"; done
 END
 # The base with nothing of ours but an account, to compare with.
 cat >"$work/bare.sh" <<'END'
