@@ -143,7 +143,8 @@ if [ -e "$CEIL_BOOT_DIR/machine-id" ]; then
   is "P48 the file of hosts after a second boot" "$(cat "$CEIL_BOOT_DIR/hosts.new")" "$(cat "$CEIL_BOOT_DIR/hosts")"
   blame=$(on one 'systemd-analyze blame --no-pager')
   grep -e ceil- -e cloud-init <<<"$blame"
-  spent=$(awk '/ceil-/ {
+  # But for the device in a file, which this node asks for.
+  spent=$(awk '/ceil-/ && !/ceil-loop-disk/ {
     for (i = 1; i < NF; i++) t += $i * ($i ~ /ms$/ ? 1 : $i ~ /min$/ ? 60000 : 1000)
   } END { print int(t) }' <<<"$blame")
   is "units of ours in a later boot, $spent ms of less than 2000" "$([ "$spent" -lt 2000 ] && echo yes)" yes

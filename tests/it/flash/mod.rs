@@ -1,5 +1,6 @@
 //! `flash` and its kin: which disks may be written, what is written in which order, faults, loop devices as cards.
 
+mod asked;
 mod cards;
 mod faults;
 mod files;
