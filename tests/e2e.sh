@@ -66,6 +66,8 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 export CEIL_CACHE=$work/cache E2E_WORK=$work
+# How long nodes may take to be ready, and answers after that.
+patience=${E2E_PATIENCE:-50m}
 
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 "$here/fixtures/rig-cluster.sh" "$work/rig" "$program" "$port"
@@ -368,38 +370,38 @@ END
 run_node() {
   cd "$work/rig"
   "$program" build one --file node.yaml --out "$work/node-out" --format none --verify
-  "$program" boot one --file node.yaml --dir "$work/node" --until ready --timeout 20m --keep -- bash "$work/node.sh"
+  "$program" boot one --file node.yaml --dir "$work/node" --until ready --timeout 20m --keep -- timeout "$patience" bash "$work/node.sh"
   echo "e2e: the same card again"
-  "$program" boot one --file node.yaml --dir "$work/node" --resume --until ready --timeout 20m -- bash "$work/node.sh"
+  "$program" boot one --file node.yaml --dir "$work/node" --resume --until ready --timeout 20m -- timeout "$patience" bash "$work/node.sh"
   echo "e2e: the base without our units, twice"
   for way in --keep --resume; do
-    "$program" boot bare --file node.yaml --dir "$work/bare" "$way" --until login --timeout 20m -- bash "$work/bare.sh"
+    "$program" boot bare --file node.yaml --dir "$work/bare" "$way" --until login --timeout 20m -- timeout "$patience" bash "$work/bare.sh"
   done
 }
 
 run_hypriot() {
   cd "$work/rig"
   "$program" build one --file hypriot.yaml --out "$work/hypriot-out" --format none --verify
-  "$program" boot one --file hypriot.yaml --dir "$work/hypriot" --until ready --timeout 20m -- bash "$work/node.sh"
+  "$program" boot one --file hypriot.yaml --dir "$work/hypriot" --until ready --timeout 20m -- timeout "$patience" bash "$work/node.sh"
 }
 
 run_cluster() {
   cd "$work/rig"
-  "$program" boot --all --file cluster.yaml --dir "$work/cluster" --timeout "${E2E_PATIENCE:-50m}" \
-    -- bash -c "bash '$work/cluster.sh' && bash '$work/reset.sh'"
+  "$program" boot --all --file cluster.yaml --dir "$work/cluster" --timeout "$patience" \
+    -- timeout "$patience" bash -c "bash '$work/cluster.sh' && bash '$work/reset.sh'"
 }
 
 run_faults() {
   cd "$work/rig"
-  "$program" boot --all --file cluster.yaml --dir "$work/faults" --timeout "${E2E_PATIENCE:-60m}" \
+  "$program" boot --all --file cluster.yaml --dir "$work/faults" --timeout "$patience" \
     --fault late=one:60 --fault power-cut@one:images --fault power-cut@one:cluster --fault power-cut@two:cluster \
-    --fault power-cut@one:addons --fault reboot@one:420 --fault clock=2026-01-15T03:00:00 -- bash "$work/faults.sh"
+    --fault power-cut@one:addons --fault reboot@one:420 --fault clock=2026-01-15T03:00:00 -- timeout "$patience" bash "$work/faults.sh"
 }
 
 run_k3s() {
   cd "$work/rig"
-  "$program" boot --all --file k3s.yaml --dir "$work/k3s" --timeout "${E2E_PATIENCE:-60m}" --fault late=one:60 \
-    -- bash "$work/k3s.sh"
+  "$program" boot --all --file k3s.yaml --dir "$work/k3s" --timeout "$patience" --fault late=one:60 \
+    -- timeout "$patience" bash "$work/k3s.sh"
 }
 
 run_router() {
@@ -408,9 +410,9 @@ run_router() {
   "$program" build --all --file router.yaml --format none
   "$program" export wireguard --file router.yaml --out "$work/clients"
   "$program" export known-hosts --file router.yaml >"$work/known_hosts"
-  "$program" boot --all --file router.yaml --dir "$work/router" --timeout "${E2E_PATIENCE:-60m}" \
+  "$program" boot --all --file router.yaml --dir "$work/router" --timeout "$patience" \
     --forward gate:22 --forward gate:53 --forward gate:2049 --forward gate:5000 --forward gate:5001 \
-    -- bash "$work/router.sh"
+    -- timeout "$patience" bash "$work/router.sh"
 }
 
 # Three images of agents that cannot join, and what their boards say of it.
@@ -435,7 +437,7 @@ run_spoiled() {
     printf '     edits: [{kernel-args: {remove: [cgroup_enable=memory]}}]}\n'
   } >spoiled.yaml
   local told=$work/spoiled.json
-  "$program" boot --all --file spoiled.yaml --dir "$work/spoiled" --until ready --timeout "${E2E_PATIENCE:-40m}" --json \
+  "$program" boot --all --file spoiled.yaml --dir "$work/spoiled" --until ready --timeout "$patience" --json \
     >"$told" 2>"$work/spoiled.log" &
   local boot=$! code=0
   says() { # NODE PART
