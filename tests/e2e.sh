@@ -150,7 +150,7 @@ if [ -e "$CEIL_BOOT_DIR/machine-id" ]; then
     for (i = 1; i < NF; i++) t += $i * ($i ~ /ms$/ ? 1 : $i ~ /min$/ ? 60000 : 1000)
   } END { print int(t) }' <<<"$blame")
   is "units of ours in a later boot, $spent ms of less than 2000" "$([ "$spent" -lt 2000 ] && echo yes)" yes
-  echo "with our units: $(on one 'systemd-analyze time | head -n 1')"
+  echo "with our units: $(on one 'systemd-analyze time | tail -n 1')"
 fi
 for file in machine-id hosts; do mv "$CEIL_BOOT_DIR/$file.new" "$CEIL_BOOT_DIR/$file"; done
 END
@@ -160,7 +160,7 @@ cat >"$work/bare.sh" <<'END'
 until on bare true 2>/dev/null; do sleep 2; done
 on bare 'cloud-init status --wait >/dev/null; systemctl is-system-running --wait' || true
 is "units of ours on the bare base" "$(on bare 'systemctl list-unit-files --no-legend | grep -c ^ceil-')" 0
-echo "the bare base:  $(on bare 'systemd-analyze time | head -n 1')"
+echo "the bare base:  $(on bare 'systemd-analyze time | tail -n 1')"
 END
 cat >"$work/cluster.sh" <<'END'
 . "$E2E_WORK/ask.sh"
