@@ -23,7 +23,7 @@ use crate::plan::Origin;
 use crate::report::Reporter;
 use crate::spec::{
     At, ClusterSpec, EditSpec, Inputs, NodeSpec, Payload, Resolved, Settings, SpecError, Tree, TreeEntry,
-    TreeKind, Wish, deb_place, image_archive, key_file, parse_cluster, parse_edits, parse_owners,
+    TreeKind, Wish, host_path, image_archive, key_file, parse_cluster, parse_edits, parse_owners,
     resolve_node,
 };
 
@@ -167,7 +167,7 @@ pub fn read_inputs(
         carried.extend(image_archive(image).map(|path| (path, image.origin.clone())));
     }
     for entry in settings.iter().flat_map(|s| &s.debs) {
-        if let Entry::Vacant(place) = inputs.debs.entry(deb_place(entry)) {
+        if let Entry::Vacant(place) = inputs.debs.entry(host_path(entry)) {
             let files = debs::files(entry, place.key())?;
             carried.extend(files.iter().map(|path| (path.clone(), entry.origin.clone())));
             place.insert(files);

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::plan::{Edit, Op};
-use crate::spec::{At, FIRST_BOOT, Inputs, deb_place};
-use crate::values::{DebName, ImagePath, Mode, VolumeName};
+use crate::plan::Edit;
+use crate::spec::{At, FIRST_BOOT, Inputs, host_path};
+use crate::values::DebName;
 
 use super::PlanError;
+use super::programs::carried;
 use super::view::View;
 
 /// Where the step `debs` of the first boot looks for them.
@@ -21,7 +22,7 @@ fn files<'a>(
     view: &'a View<'_>,
 ) -> impl Iterator<Item = Result<(&'a At<String>, &'a PathBuf), PlanError>> {
     view.resolved.settings.debs.iter().flat_map(|entry| {
-        let place = deb_place(entry);
+        let place = host_path(entry);
         match inputs.debs.get(&place) {
             Some(files) => files.iter().map(|path| Ok((entry, path))).collect(),
             None => vec![Err(PlanError::not_read(&entry.origin, place.display()))],
@@ -56,31 +57,20 @@ pub(super) fn edits(inputs: &Inputs, view: &View<'_>) -> Result<Vec<Edit>, PlanE
             deb.fits(arch.value)
                 .map_err(|e| PlanError::unsupported(&entry.origin, e))?;
         }
-        let content = inputs
-            .files
-            .get(path)
-            .cloned()
-            .ok_or_else(|| PlanError::not_read(&entry.origin, path.display()))?;
-        let at = ImagePath::on(VolumeName::Root, &format!("{FOLDER}/{}", deb.file))
-            .map_err(|e| PlanError::bad_path(&entry.origin, e))?;
-        edits.push(Edit {
-            op: Op::of_root(at, content, Mode(0o644)),
-            origin: entry.origin.clone(),
-        });
+        edits.push(carried(inputs, FOLDER, path, &entry.origin)?);
     }
     Ok(edits)
 }
 
 /// The packages of the node that have to be fetched: those that no file on the card is.
 pub(super) fn missing(inputs: &Inputs, view: &View<'_>) -> Result<Vec<String>, PlanError> {
-    let carried = files(inputs, view)
+    let there = files(inputs, view)
         .map(|found| Ok(found.map(|(_, path)| parse(path))?.map(|deb| deb.name)))
         .collect::<Result<Vec<_>, PlanError>>()?;
     // A name may have a version or a suite behind it, as apt-get(8) takes them.
-    let name = |text: &str| text.split(['=', '/', ':']).next().map(str::to_owned);
     let packages = view.resolved.settings.packages.iter();
     Ok(packages
-        .filter(|text| carried.iter().all(|known| *known != name(text).as_deref()))
+        .filter(|text| !there.contains(&text.split(['=', '/', ':']).next()))
         .cloned()
         .collect())
 }

@@ -117,18 +117,28 @@ pub(super) fn archives(
                 return Err(PlanError::unsupported(&image.origin, why));
             }
         };
-        let content = inputs
-            .files
-            .get(&path)
-            .cloned()
-            .ok_or_else(|| PlanError::not_read(&image.origin, path.display()))?;
-        let at = place(folder, &path, &image.origin)?;
-        edits.push(Edit {
-            op: Op::of_root(at, content, Mode(0o644)),
-            origin: image.origin.clone(),
-        });
+        edits.push(carried(inputs, folder, &path, &image.origin)?);
     }
     Ok(edits)
+}
+
+/// A file of the host, put into a folder of the root volume under its own name.
+pub(super) fn carried(
+    inputs: &Inputs,
+    folder: &str,
+    path: &Path,
+    origin: &Origin,
+) -> Result<Edit, PlanError> {
+    let content = inputs
+        .files
+        .get(path)
+        .cloned()
+        .ok_or_else(|| PlanError::not_read(origin, path.display()))?;
+    let at = place(folder, path, origin)?;
+    Ok(Edit {
+        op: Op::of_root(at, content, Mode(0o644)),
+        origin: origin.clone(),
+    })
 }
 
 fn place(folder: &str, path: &Path, origin: &Origin) -> Result<ImagePath, PlanError> {

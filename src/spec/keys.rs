@@ -14,8 +14,7 @@ pub fn key_file(entry: &At<String>) -> Option<PathBuf> {
     if text.contains(' ') && KINDS.iter().any(|kind| text.contains(kind)) {
         return None;
     }
-    let dir = Path::new(&entry.origin.file).parent().unwrap_or(Path::new(""));
-    Some(join_host(dir, text))
+    Some(host_path(entry))
 }
 
 /// The file that an entry of `images` names; `None` for a name of the catalog of artifacts.
@@ -28,13 +27,12 @@ pub fn image_archive(entry: &At<String>) -> Option<PathBuf> {
     if !text.contains('/') && !ENDINGS.iter().any(|ending| text.ends_with(ending)) {
         return None;
     }
-    let dir = Path::new(&entry.origin.file).parent().unwrap_or(Path::new(""));
-    Some(join_host(dir, text))
+    Some(host_path(entry))
 }
 
-/// The file or folder that an entry of `debs` names.
+/// The file or folder that an entry names, beside the file that it stands in unless it is absolute.
 #[must_use]
-pub fn deb_place(entry: &At<String>) -> PathBuf {
+pub fn host_path(entry: &At<String>) -> PathBuf {
     let dir = Path::new(&entry.origin.file).parent().unwrap_or(Path::new(""));
     join_host(dir, entry.value.trim())
 }

@@ -52,7 +52,7 @@ pub use cluster::{ClusterSpec, Network, NodeSpec, parse_cluster, read_cidr};
 pub use de::At;
 pub use edits::{EditSpec, Payload, Wish, parse_edits};
 pub use inputs::{Inputs, Text, Tree, TreeEntry, TreeKind};
-pub use keys::{deb_place, image_archive, key_file};
+pub use keys::{host_path, image_archive, key_file};
 pub use owners::{OwnerRule, OwnerRules, parse_owners};
 pub use profile::{FIRST_BOOT, Profile, Resolved, parse_base, parse_profile, resolve_node, resolve_profile};
 pub(crate) use reader::{list_words, nearest};

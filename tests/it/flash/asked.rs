@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::files::card;
+use super::files::{card, cluster};
 use crate::support::cli::{Ran, Test};
 use crate::support::tools;
 
@@ -30,8 +30,6 @@ sys.stdout.write(shown.decode().replace("\r", ""))
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 "#;
 
-const TWO: &str = "cluster: {name: c}\nnodes: [{name: one, profile: minimal, base: demo}, {name: two, profile: minimal, base: demo}]\n";
-
 /// `flash` with these words on a terminal where somebody answers so.
 fn asked(test: Test, answer: &str, words: &[&str], code: i32) -> Option<Ran> {
     let python = tools::find("python3")?;
@@ -44,7 +42,7 @@ fn asked(test: Test, answer: &str, words: &[&str], code: i32) -> Option<Ran> {
 }
 
 fn test() -> Test {
-    let test = Test::new().cluster(TWO);
+    let test = cluster();
     card(&test.dir().join("card.img"), 320 << 20);
     test
 }

@@ -69,7 +69,7 @@ pub fn events(ran: &Ran, kind: &str) -> Vec<Value> {
 
 const TWO: &str = "cluster: {name: c}\nnodes: [{name: one, profile: minimal, base: demo}, {name: two, profile: minimal, base: demo}]\n";
 
-fn cluster() -> Test {
+pub fn cluster() -> Test {
     Test::new().cluster(TWO)
 }
 
