@@ -65,6 +65,7 @@ fn a_real_base_is_edited_by_an_ordinary_user() {
         })
         .collect();
     let mut planned: BTreeSet<String> = [
+        "added boot:/ceil-card.json",
         "changed boot:/cmdline.txt",
         "changed boot:/config.txt",
         "changed boot:/meta-data",
