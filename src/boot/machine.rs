@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::drive::Drive;
 use super::forward::Forward;
 use crate::values::{MacAddr, Network4};
 
@@ -92,6 +93,15 @@ pub struct Nic {
     pub link: Link,
 }
 
+/// A data disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// A qcow2 file.
+    pub file: PathBuf,
+    /// The device.
+    pub drive: Drive,
+}
+
 /// One board, with everything decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
@@ -115,6 +125,8 @@ pub struct Machine {
     pub card: PathBuf,
     /// Whether what the guest has written must survive a power cut; if not, its flushes are not waited for.
     pub durable: bool,
+    /// Data disks in the order of their names: `sda`, `sdb`, or `vdb`, `vdc`.
+    pub disks: Vec<Disk>,
     /// Network cards in the order of their names: `eth0`, `eth1`.
     pub nics: Vec<Nic>,
     /// Where the serial console goes; it is appended to.
@@ -158,13 +170,13 @@ impl Machine {
         args.add("-append", &self.command_line);
         let interface = if self.kind == Kind::Virt { "none" } else { "sd" };
         let cache = if self.durable { "writeback" } else { "unsafe" };
-        args.add(
-            "-drive",
+        let drive = |interface: &str, id: &str, file: &Path| {
             with_path(
-                &format!("if={interface},id=card,format=qcow2,discard=unmap,cache={cache},file="),
-                &self.card,
-            ),
-        );
+                &format!("if={interface},id={id},format=qcow2,discard=unmap,cache={cache},file="),
+                file,
+            )
+        };
+        args.add("-drive", drive(interface, "card", &self.card));
         if self.kind == Kind::Virt {
             args.add("-device", "virtio-blk-pci,drive=card");
             args.add("-device", "virtio-rng-pci");
@@ -193,6 +205,31 @@ impl Machine {
                     device.push_str(&format!(",netdev={id}"));
                 }
                 device.push_str(&format!(",mac={}", nic.mac));
+                args.add("-device", device);
+            }
+            if self
+                .disks
+                .iter()
+                .any(|disk| matches!(disk.drive, Drive::Usb { .. }))
+            {
+                args.add("-device", "qemu-xhci");
+            }
+            for (number, disk) in self.disks.iter().enumerate() {
+                let id = format!("disk{number}");
+                args.add("-drive", drive("none", &id, &disk.file));
+                let device = match &disk.drive {
+                    Drive::Virtio { serial } => format!("virtio-blk-pci,drive={id},serial={serial}"),
+                    Drive::Usb {
+                        vendor,
+                        model,
+                        serial,
+                    } => {
+                        args.add("-device", format!("usb-bot,id=usb{number},serial={serial}"));
+                        format!(
+                            "scsi-hd,bus=usb{number}.0,drive={id},vendor={vendor},product={model},serial={serial}"
+                        )
+                    }
+                };
                 args.add("-device", device);
             }
         }
@@ -293,6 +330,7 @@ mod tests {
             command_line: "console=ttyAMA0 rootwait".to_owned(),
             durable: false,
             card: "/o/a,b/one.qcow2".into(),
+            disks: Vec::new(),
             nics: vec![
                 Nic {
                     mac: "dc:a6:32:00:00:01".parse().expect("mac"),
@@ -364,6 +402,32 @@ mod tests {
         assert_eq!(narrow.program(), "qemu-system-arm");
         let words = shown(&narrow.arguments());
         assert!(words.contains("-cpu cortex-a15") && words.contains("-rtc base=2025-01-01T00:00:00"));
+    }
+
+    #[test]
+    fn data_disks_come_after_the_card_each_with_its_number() {
+        let disk = |id: &str, file: &str| Disk {
+            file: file.into(),
+            drive: Drive::of("data", Some(id), None).expect("drive"),
+        };
+        let board = Machine {
+            disks: vec![
+                disk("usb-Some_Disk_0001-0:0", "/o/one.a.qcow2"),
+                disk("virtio-0002", "/o/one.b.qcow2"),
+            ],
+            ..machine()
+        };
+        let words = shown(&board.arguments());
+        assert!(
+            words.contains(
+                "-device qemu-xhci -drive if=none,id=disk0,format=qcow2,discard=unmap,cache=unsafe,file=/o/one.a.qcow2 \
+                 -device usb-bot,id=usb0,serial=0001 \
+                 -device scsi-hd,bus=usb0.0,drive=disk0,vendor=Some,product=Disk,serial=0001 \
+                 -drive if=none,id=disk1,format=qcow2,discard=unmap,cache=unsafe,file=/o/one.b.qcow2 \
+                 -device virtio-blk-pci,drive=disk1,serial=0002 -chardev"
+            ),
+            "{words}"
+        );
     }
 
     #[test]

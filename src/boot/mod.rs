@@ -6,6 +6,7 @@
 
 mod config;
 mod console;
+mod drive;
 mod fault;
 mod firmware;
 mod forward;
@@ -16,11 +17,12 @@ mod process;
 mod segment;
 
 pub use console::{Console, State};
+pub use drive::{Content, Drive, WantedDisk};
 pub use fault::{Fault, FaultError};
 pub use firmware::{Firmware, FirmwareError};
 pub use forward::{Forward, Protocol, WantedPort};
 pub use lab::{Change, Lab, Slot};
 pub use lan::{Lan, LanError, Member, Wire, plan_lan, stable_mac};
-pub use machine::{Kind, Link, Machine, Nic, gateway};
+pub use machine::{Disk, Kind, Link, Machine, Nic, gateway};
 pub use process::{BootError, Process, find_program};
 pub use segment::Segment;

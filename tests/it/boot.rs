@@ -313,10 +313,108 @@ fn cards_are_kept_and_gone_on_with_when_that_is_wished() {
     fs::write(&card, &changed).unwrap();
     let ran = boot(ran.again(), &["--resume"]).run();
     assert_eq!(fs::read(&card).unwrap(), changed);
+    // A node that is new beside it.
+    let ran = boot(ran.again(), &["two", "--resume"])
+        .stderr_has("node `two` is new here")
+        .run();
+    assert_eq!(fs::read(&card).unwrap(), changed);
+    assert!(ran.names("out/boot").contains(&"two.qcow2".to_owned()));
     let other = "edits: [{put: \"boot:/kernel8.img\", content: another}]\n";
     boot(ran.again().profile("p", other), &["--resume"])
         .status(1)
         .stderr_has("made from another plan")
+        .run();
+}
+
+const DISKS: &str = "edits: [{put: \"boot:/kernel8.img\", content: kernel}]\n\
+                     disks:\n\
+                     \x20 data: {id: usb-Some_Disk_0001-0:0, mount: /srv/data}\n\
+                     \x20 spare: {label: spare, mount: /srv/spare}\n\
+                     \x20 sata: {id: ata-Some_Disk-1, mount: /srv/sata}\n\
+                     \x20 inside: {file: 64MiB}\n";
+
+#[test]
+fn data_disks_are_plugged_in_under_their_ids_and_files_stay_as_they_are() {
+    let image: Vec<u8> = (0..1 << 20).map(|n| (n / 4096 % 251) as u8).collect();
+    let boot = |test: Test, words: &[&str]| {
+        let path = test.dir().to_owned();
+        test.env("PATH", format!("{}:/usr/bin:/bin", path.join("bin").display()))
+            .env("LOG", path.join("log"))
+            .env("SCENE", path.join("scene"))
+            .args(["boot", "one", "--until", "ready", "--timeout", "60"])
+            .args(["--disk", "one:data=8MiB", "--disk", "one:spare=old.img"])
+            .args(words)
+    };
+    let test = cluster(WELL).profile("p", DISKS).file("old.img", &image);
+    let ran = boot(test, &["--keep"]).run();
+    let log = String::from_utf8(ran.read("log")).unwrap();
+    for part in [
+        "-device usb-bot,id=usb0,serial=0001",
+        "vendor=Some,product=Disk,serial=0001",
+        "-device virtio-blk-pci,drive=disk1,serial=spare",
+    ] {
+        assert!(log.contains(part), "{log}");
+    }
+    let disk = |name: &str| ran.path(&format!("out/boot/one.{name}.qcow2"));
+    for name in ["data", "spare"] {
+        let mode = fs::metadata(disk(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    if tools::have(&["qemu-img"]) {
+        let info = tools::run(
+            Command::new("qemu-img")
+                .args(["info", "--output=json"])
+                .arg(disk("data")),
+        );
+        let info: Value = serde_json::from_slice(&info).unwrap();
+        assert_eq!(info["virtual-size"], 8 << 20);
+        tools::run(
+            Command::new("qemu-img")
+                .args(["compare", "-s", "-F", "raw"])
+                .arg(disk("spare"))
+                .arg(ran.path("old.img")),
+        );
+        let write = ["-c", "write -P 7 0 64k"];
+        tools::run(Command::new("qemu-io").args(write).arg(disk("spare")));
+    }
+    assert_eq!(ran.read("old.img"), image);
+
+    // What nodes wrote is there at the next start.
+    let before = fs::read(disk("spare")).unwrap();
+    let ran = boot(ran.again(), &["--resume"]).run();
+    assert_eq!(ran.read("out/boot/one.spare.qcow2"), before);
+    let ran = boot(ran.again(), &[]).run();
+    assert_eq!(ran.names("out/boot"), ["one.log"]);
+}
+
+#[test]
+fn disks_that_are_none_of_the_nodes_are_refused() {
+    for (disk, more, says) in [
+        ("two:data=1GiB", &[][..], "no node `two` among those booted"),
+        ("one:dta=1GiB", &[], "has no disk `dta`"),
+        ("one:sata=1GiB", &[], "`usb-` or `virtio-`"),
+        ("one:inside=1GiB", &[], "a file on the root volume"),
+        ("one:data=no-such.img", &[], "no-such.img"),
+        ("one:data=1GiB", &["--disk", "one:data=2GiB"], "given twice"),
+        (
+            "one:data=1GiB",
+            &["--machine", "raspi3b"],
+            "has no data disks in the emulator",
+        ),
+    ] {
+        let ran = cluster(WELL)
+            .profile("p", DISKS)
+            .args(["boot", "one", "--until", "ready", "--disk", disk])
+            .args(more)
+            .status(1)
+            .stderr_has(says)
+            .run();
+        assert_eq!(ran.read("log"), b"", "{disk}");
+    }
+    cluster(WELL)
+        .args(["boot", "one", "--disk", "one=1GiB"])
+        .status(2)
+        .stderr_has("`NODE:DISK=SIZE`")
         .run();
 }
 

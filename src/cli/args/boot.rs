@@ -35,7 +35,7 @@ pub struct Boot {
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = duration)]
     pub timeout: Duration,
 
-    /// Go on with the cards of the last run instead of fresh ones, and keep them.
+    /// Go on with the cards of the last run instead of fresh ones, and keep them; a node that had none gets a fresh one.
     #[arg(long)]
     pub resume: bool,
 
@@ -55,6 +55,11 @@ pub struct Boot {
     /// Size of each card [default: 8GiB, or more for a larger image].
     #[arg(long, value_name = "SIZE")]
     pub card: Option<ByteSize>,
+
+    /// A disk that the cluster file lists for a node, plugged in beside its card under the id that the file has; may be
+    /// given several times. Blank with a size, or with a copy of what a raw image holds.
+    #[arg(long, value_name = "NODE:DISK=SIZE|FILE")]
+    pub disk: Vec<crate::boot::WantedDisk>,
 
     /// `virt`, or `raspi3b` or `raspi4b` without network.
     #[arg(long, value_name = "MACHINE", default_value = "virt")]

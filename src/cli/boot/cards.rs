@@ -3,16 +3,18 @@
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::json;
 
 use super::{Context, Failure, Kind, Planned, View, args};
-use crate::boot::{Firmware, Machine};
+use crate::boot::{Content, Disk, Drive, Firmware, Machine, WantedDisk};
 use crate::cli::build::finish_planned;
 use crate::cli::context::Base;
 use crate::cli::message;
-use crate::disk::BlockIo;
+use crate::disk::{BlockIo, Bytes, Overlay};
 use crate::emit::{Card, Output, qcow2};
+use crate::fetch::FileSource;
 use crate::plan::NodePlan;
 use crate::spec::Role;
 use crate::values::{ByteSize, VolumeName};
@@ -30,9 +32,14 @@ pub struct Cards<'a> {
 }
 
 impl<'a> Cards<'a> {
-    /// Makes the folder, or takes the one that is there.
-    pub fn open(args: &'a args::Boot) -> Result<Self, Failure> {
+    /// Makes the folder, or takes the one that is there. To go on, it must have the card of one of the nodes.
+    pub fn open(args: &'a args::Boot, planned: &Planned) -> Result<Self, Failure> {
         let dir = &args.dir;
+        let has_card = |plan: &NodePlan| dir.join(format!("{}.qcow2", plan.node)).is_file();
+        if args.resume && !planned.plans.iter().any(has_card) {
+            let text = format!("there is no card in `{}` to go on with", dir.display());
+            return Err(Failure::new(text).hint("a run with `--keep` leaves its cards"));
+        }
         let fail = |e| Failure::from(e).while_doing(format!("cannot make the directory `{}`", dir.display()));
         if let Some(parent) = dir.parent() {
             fs::create_dir_all(parent).map_err(fail)?;
@@ -88,21 +95,24 @@ impl<'a> Cards<'a> {
         let (card, content) = (file("qcow2")?, file("content")?);
         self.private.extend([card.clone(), content.clone()]);
         let digest = finished.content.to_string();
-        if args.resume {
+        if args.resume && card.is_file() {
             check_card(&card, &content, &digest)?;
         } else {
+            if args.resume {
+                context.note(&format!("node `{node}` is new here and gets a fresh card"));
+            }
             let image = BlockIo::len(&*finished.image.overlay);
-            let size = card_size(args, image)?;
-            let output = Output::create(&card)?;
-            output.keep_private()?;
             let backed = Card {
                 overlay: &finished.image.overlay,
                 backing: base.file.as_deref(),
-                size,
+                size: card_size(args, image)?,
             };
-            qcow2(&backed, &output, &context.cancel)?;
-            output.finish()?;
+            write(context, &backed, &card)?;
             Output::private(&content, digest.as_bytes())?.finish()?;
+        }
+        let mut disks = Vec::new();
+        for wanted in args.disk.iter().filter(|wanted| wanted.node == *node) {
+            disks.push(self.disk(context, view, wanted)?);
         }
         let log = file("log")?;
         if !args.resume || !log.exists() {
@@ -127,6 +137,7 @@ impl<'a> Cards<'a> {
             device_tree,
             command_line: firmware.command_line,
             card,
+            disks,
             durable: args.keep || args.resume || !args.fault.is_empty(),
             nics: Vec::new(),
             log,
@@ -134,6 +145,65 @@ impl<'a> Cards<'a> {
             clock: "utc".to_owned(),
         })
     }
+}
+
+impl Cards<'_> {
+    /// A data disk of a node: a fresh one, or with `--resume` that of the last run where it had one.
+    fn disk(&mut self, context: &Context, view: &View<'_>, wanted: &WantedDisk) -> Result<Disk, Failure> {
+        let args = self.args;
+        let WantedDisk { node, name, content } = wanted;
+        let fail = |e: Failure| e.while_doing(format!("--disk {node}:{name}"));
+        let disks = &view.resolved.settings.disks;
+        let settings = disks.get(name).map(|disk| &disk.value).ok_or_else(|| {
+            let text = format!("node `{node}` has no disk `{name}`");
+            let known: Vec<&str> = disks.keys().map(String::as_str).collect();
+            fail(Failure::new(text)).hint(if known.is_empty() {
+                "it has none at all: `disks` in the cluster file".to_owned()
+            } else {
+                format!("it has {}", known.join(", "))
+            })
+        })?;
+        if settings.file.is_some() {
+            let text = format!("`{name}` is a file on the root volume, which needs no disk");
+            return Err(fail(Failure::new(text)));
+        }
+        let drive = Drive::of(name, settings.id.as_deref(), settings.wipe.as_deref())
+            .map_err(|e| fail(Failure::new(e)))?;
+        let file = std::path::absolute(args.dir.join(format!("{node}.{name}.qcow2")))?;
+        self.private.push(file.clone());
+        if !(args.resume && file.is_file()) {
+            match content {
+                Content::Blank(size) => {
+                    let card = Card {
+                        overlay: &Overlay::new(Bytes::shared(&[])),
+                        backing: None,
+                        size: size.0,
+                    };
+                    write(context, &card, &file)?;
+                }
+                Content::Image(path) => {
+                    let path = std::path::absolute(path)?;
+                    let source = FileSource::held(&path).map_err(|e| fail(e.into()))?;
+                    let overlay = Overlay::new(Arc::new(source));
+                    let card = Card {
+                        size: BlockIo::len(&overlay).next_multiple_of(512),
+                        overlay: &overlay,
+                        backing: Some(&path),
+                    };
+                    write(context, &card, &file)?;
+                }
+            }
+        }
+        Ok(Disk { file, drive })
+    }
+}
+
+fn write(context: &Context, card: &Card<'_>, file: &Path) -> Result<(), Failure> {
+    let output = Output::create(file)?;
+    output.keep_private()?;
+    qcow2(card, &output, &context.cancel)?;
+    output.finish()?;
+    Ok(())
 }
 
 impl Drop for Cards<'_> {
@@ -148,14 +218,8 @@ impl Drop for Cards<'_> {
     }
 }
 
-/// Whether the card of the last run is there, and of the same image.
+/// Whether the card of the last run is of the same image.
 fn check_card(card: &Path, content: &Path, digest: &str) -> Result<(), Failure> {
-    if !card.is_file() {
-        return Err(
-            Failure::new(format!("there is no `{}` to go on with", card.display()))
-                .hint("a run with `--keep` leaves its cards"),
-        );
-    }
     match fs::read_to_string(content) {
         Ok(text) if text == digest => Ok(()),
         _ => Err(

@@ -42,13 +42,14 @@ pub fn boot(context: &Context, args: &args::Boot) -> Result<Outcome, Failure> {
     context.use_lock(&args.cluster, Mode::Fill, true)?;
     let planned = plan_nodes(context, &args.cluster, &args.nodes, Remember::Yes)?;
     check_faults(args, &planned)?;
+    check_disks(args, &planned)?;
     let all = planner::views(&planned.spec, &planned.inputs)?;
     let views: Vec<&View<'_>> = planned
         .plans
         .iter()
         .filter_map(|plan| all.iter().find(|v| v.spec.name.as_str() == plan.node))
         .collect();
-    let mut cards = Cards::open(args)?;
+    let mut cards = Cards::open(args, &planned)?;
     let sockets = Sockets::make()?;
     let lan = match args.machine {
         Kind::Virt => Some(wires::plan(context, args, &planned, &all, &views)?),
@@ -121,17 +122,38 @@ fn check_faults(args: &args::Boot, planned: &Planned) -> Result<(), Failure> {
                 "`--uplink` and `--fault no-uplink` contradict each other",
             ));
         }
-        if let Some(node) = fault.node()
-            && planned.plans.iter().all(|plan| plan.node != node)
-        {
-            let known: Vec<&str> = planned.plans.iter().map(|plan| plan.node.as_str()).collect();
-            return Err(Failure::new(format!(
-                "--fault {fault}: there is no node `{node}` among those booted"
-            ))
-            .hint(format!("they are {}", known.join(", "))));
+        if let Some(node) = fault.node() {
+            check_node(planned, &format!("--fault {fault}"), node)?;
         }
     }
     Ok(())
+}
+
+fn check_disks(args: &args::Boot, planned: &Planned) -> Result<(), Failure> {
+    for (number, disk) in args.disk.iter().enumerate() {
+        let what = format!("--disk {}:{}", disk.node, disk.name);
+        check_node(planned, &what, &disk.node)?;
+        if args.disk.iter().take(number).any(|other| other.same(disk)) {
+            return Err(Failure::new(format!("{what}: this disk is given twice")));
+        }
+        if args.machine != Kind::Virt {
+            return Err(Failure::new(format!(
+                "{what}: a `{}` has no data disks in the emulator",
+                args.machine.word()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a node that an option names is among those booted.
+fn check_node(planned: &Planned, option: &str, node: &str) -> Result<(), Failure> {
+    if planned.plans.iter().any(|plan| plan.node == node) {
+        return Ok(());
+    }
+    let known: Vec<&str> = planned.plans.iter().map(|plan| plan.node.as_str()).collect();
+    let text = format!("{option}: there is no node `{node}` among those booted");
+    Err(Failure::new(text).hint(format!("they are {}", known.join(", "))))
 }
 
 fn tell_forwards(context: &Context, lan: &Lan, show: &Show<'_>) -> Result<(), Failure> {

@@ -47,7 +47,7 @@ struct Row {
     run: Option<State>,
 }
 
-/// What became of a check: one of the first four, and `shown` beside `boot` or `missing`.
+/// What became of a check: one of `proven`, `verify` or `emulator`, `boot`, `missing`, and `shown` beside the last two.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct State {
@@ -59,6 +59,8 @@ struct State {
     emulator: Vec<String>,
     /// Only a running node decides it: what is asked of one.
     boot: Option<String>,
+    /// Why no emulator has decided it: a word of [`NEEDS`], beside `boot`.
+    needs: Option<String>,
     /// It is not done: why.
     missing: Option<String>,
     /// Tests of its parts.
@@ -97,11 +99,9 @@ fn rows(file: &str) -> Vec<Row> {
 
 /// What a scenario asks of its nodes, by the rows that its questions name.
 fn asked(scenario: &str) -> String {
-    let script = fs::read_to_string(root().join("tests/e2e.sh")).unwrap();
     let questions = |name: &str| {
-        let begin = format!("cat >\"$work/{name}.sh\"");
-        let rest = script.split_once(&begin).map_or("", |(_, rest)| rest);
-        rest.split("\nEND\n").next().unwrap_or_default().to_owned()
+        // A scenario that there is not asks nothing.
+        fs::read_to_string(root().join(format!("tests/e2e/{name}.sh"))).unwrap_or_default()
     };
     let mut asked = questions(scenario);
     // What it asks besides, its pods and their nodes, and at its end a reset of the agent.
@@ -109,8 +109,42 @@ fn asked(scenario: &str) -> String {
         asked.push_str(&questions("pods"));
         asked.push_str(&questions("reset"));
     }
+    if scenario == "faults" {
+        asked.push_str(&questions("memory"));
+    }
     asked
 }
+
+/// What the emulated nodes of the suite lack, by its word.
+const NEEDS: [(&str, &str); 8] = [
+    (
+        "amd64",
+        "programs of Kubernetes for amd64; those of the suite are for arm64",
+    ),
+    ("account", "an account with somebody, and a way to them"),
+    (
+        "board",
+        "a board: its firmware, its one-time memory, its power, or the vendor's kernel",
+    ),
+    (
+        "images",
+        "images of containers from registries, which cannot be reached where the suite is run; those of its own cluster \
+         are Debian's programs",
+    ),
+    (
+        "k3s",
+        "k3s itself, which cannot be fetched where the suite is run; `CEIL_K3S=PROGRAM tests/e2e.sh k3s` takes it",
+    ),
+    (
+        "kubelet",
+        "a kubelet of 1.22 or later; the last one whose source Debian carries whole is 1.20",
+    ),
+    ("radio", "a radio"),
+    (
+        "servers",
+        "three control planes at once, which is more than two processors emulate in time",
+    ),
+];
 
 /// What is wrong with the state of a check.
 fn faults(id: &str, state: &State, tests: &BTreeMap<String, Found>, verified: &[String; 2]) -> Vec<String> {
@@ -127,6 +161,14 @@ fn faults(id: &str, state: &State, tests: &BTreeMap<String, Found>, verified: &[
     ];
     if said.iter().filter(|said| **said).count() != 1 {
         wrong.push("is one of proven, verify or emulator, boot, missing".to_owned());
+    }
+    match &state.needs {
+        Some(_) if state.boot.is_none() => wrong.push("needs nothing: it says no `boot`".to_owned()),
+        Some(word) if NEEDS.iter().all(|(known, _)| known != word) => {
+            wrong.push(format!("`{word}` is nothing that an emulator lacks"));
+        }
+        None if state.boot.is_some() => wrong.push("does not say what the emulator lacks".to_owned()),
+        _ => {}
     }
     if !state.shown.is_empty() && said[0] {
         wrong.push("is proven: `shown` is for what is not".to_owned());
@@ -211,8 +253,11 @@ does not name the row itself (`UPDATE_EXPECTED=1 cargo test --test it features` 
 - **proven**: each check is decided by a test. `verify` means that `ceil-img verify` decides it for every image that is
   built, and that tests spoil an image in this respect and see the row fail. `lib::` tests run with `cargo test --lib`,
   `it::` tests with `cargo test --test it`. `tests/e2e.sh` asks nodes that run in the emulator.
-- **needs boot**: what can be decided without a running node is proven; the rest is asked of one.
-- **not done**: at least one check is missing, with the reason.
+- **needs boot**: what can be decided without a running node is proven; the rest is asked of one that has what the
+  emulated ones of `tests/e2e.sh` lack. The word in brackets says what:
+";
+
+const REST: &str = "- **not done**: at least one check is missing, with the reason.
 
 `img` is a check of the finished image, `cli` one of the command line, `run` one of a running node.
 
@@ -237,7 +282,8 @@ fn told(state: &State, tests: &BTreeMap<String, Found>) -> String {
     );
     let mut text = by.join(", ");
     if let Some(asked) = &state.boot {
-        write!(text, "needs boot: {asked}").unwrap();
+        let lack = state.needs.as_deref().unwrap_or_default();
+        write!(text, "needs boot ({lack}): {asked}").unwrap();
     }
     if let Some(why) = &state.missing {
         write!(text, "**not done**: {why}").unwrap();
@@ -280,7 +326,11 @@ fn page() -> String {
     }
     let [all, proven, boot, missing] = total;
     writeln!(summary, "| All | {all} | {proven} | {boot} | {missing} |").unwrap();
-    format!("{HEAD}{summary}{tables}")
+    let lacks: String = NEEDS
+        .iter()
+        .map(|(word, what)| format!("  - `{word}`: {what}\n"))
+        .collect();
+    format!("{HEAD}{lacks}{REST}{summary}{tables}")
 }
 
 #[test]
@@ -321,7 +371,10 @@ fn faults_of_states_are_found() {
         faults("F001", &state, &tests, &verified)
     };
     assert_eq!(of("proven: [it::a, it::b]"), [""; 0]);
-    assert_eq!(of("{boot: a node is asked, shown: [it::a]}"), [""; 0]);
+    assert_eq!(
+        of("{boot: a node is asked, needs: radio, shown: [it::a]}"),
+        [""; 0]
+    );
     for (wrong, word) in [
         ("{}", "one of"),
         ("{proven: [it::a], missing: why}", "one of"),
@@ -330,6 +383,9 @@ fn faults_of_states_are_found() {
         ("proven: [it::b]", "by hand"),
         ("missing: ''", "why"),
         ("{proven: [it::a], shown: [it::a]}", "shown"),
+        ("{boot: a node is asked}", "lacks"),
+        ("{boot: a node is asked, needs: luck}", "luck"),
+        ("{proven: [it::a], needs: radio}", "needs nothing"),
     ] {
         let found = of(wrong);
         assert!(found.len() == 1 && found[0].contains(word), "{wrong}: {found:?}");
@@ -341,6 +397,6 @@ fn faults_of_states_are_found() {
     assert!(row("F003", "proven: [it::a]")[0].contains("// rows: F003"));
     assert_eq!(row("F002", "verify: true"), [""; 0]);
     assert_eq!(row("F043", "emulator: [node]"), [""; 0]);
-    assert!(row("F043", "{emulator: [node], boot: why}")[0].contains("one of"));
+    assert!(row("F043", "{emulator: [node], boot: why, needs: radio}")[0].contains("one of"));
     assert!(row("F003", "verify: true")[0].contains("no test sees fail"));
 }

@@ -1,0 +1,19 @@
+#!/bin/bash
+# How long a later boot takes: `calm` has what the first boot left of us, `bare` is the base with nothing of ours but an
+# account.
+# shellcheck source=tests/e2e/ask.sh
+. "$E2E_ASK/ask.sh"
+node=$1
+until on "$node" true 2>/dev/null; do sleep 2; done
+on "$node" 'cloud-init status --wait >/dev/null; systemctl is-system-running --wait' || true
+ours=$(on "$node" 'systemctl list-unit-files --no-legend | grep -c ^ceil-')
+if [ "$node" = bare ]; then
+  is "units of ours on the bare base" "$ours" 0
+else
+  has "units of ours" "$(on "$node" 'systemctl show ceil-first-boot.target --property ActiveState')" active
+  blame=$(on "$node" 'systemd-analyze blame --no-pager')
+  is "ours in systemd-analyze blame, ms of less than 2000" "$(spent <<<"$blame")" "$(spent <<<"$blame" | awk '$1 < 2000')"
+fi
+# What sshd made for itself is to outlive the end of this run, which is a power cut.
+on "$node" sync
+printf '%-5s %s\n' "$node" "$(on "$node" 'systemd-analyze time | tail -n 1')" | tee -a "$E2E_WORK/overhead"
