@@ -231,34 +231,21 @@ run_spoiled() {
     printf '  - {name: memory, profile: agent, address: 10.11.0.110/24, images: [images/pause.tar],\n'
     printf '     edits: [{kernel-args: {remove: [cgroup_enable=memory]}}]}\n'
   } >spoiled.yaml
-  local told=$work/spoiled.json
-  "$program" boot --all --file spoiled.yaml --dir "$work/spoiled" --until ready --timeout "$patience" --json \
-    >"$told" 2>"$work/spoiled.log" &
-  local boot=$! code=0
-  says() { # NODE PART
-    grep "\"node\":\"$1\"" "$told" | grep -F '"state":"failed"' | grep -qF "$2"
+  # None of them gets there, and boot says of each why.
+  local code=0
+  "$program" boot --all --file spoiled.yaml --dir "$work/spoiled" --until ready --timeout "${E2E_SPOILED:-15m}" \
+    2>"$work/spoiled.log" || code=$?
+  cat "$work/spoiled.log" >&2
+  [ "$code" = 1 ] || { echo "e2e: three nodes that cannot get there, and boot ends with $code" >&2; exit 1; }
+  says() { # NODE WHY
+    grep -F "node \`$1\` is failed" "$work/spoiled.log" | grep -F "$2"
   }
-  while kill -0 "$boot" 2>/dev/null; do
-    if says memory "the kernel has no memory cgroup: cmdline.txt lacks cgroup_enable=memory" &&
-      says token "the server does not know the token of this card" &&
-      says authority "the server's authority is not the one of this card"; then
-      break
-    fi
-    sleep 2
-  done
-  kill -INT "$boot" 2>/dev/null || true
-  wait "$boot" || code=$?
-  for node in memory token authority; do
-    grep "\"node\":\"$node\"" "$told" | grep -F '"state":"failed"' | sed "s/^/$node: /"
-  done
   says memory "the kernel has no memory cgroup: cmdline.txt lacks cgroup_enable=memory"
   echo "ok    P03, F025 an image without a memory cgroup says so"
   says token "the server does not know the token of this card"
   echo "ok    F109 an image with another token says so"
   says authority "the server's authority is not the one of this card"
   echo "ok    F108 an image with another authority says so"
-  [ "$code" != 0 ] || { echo "e2e: three nodes that never got there, and boot is content" >&2; exit 1; }
-  echo "ok    boot fails: $(tail -n 1 "$work/spoiled.log")"
 }
 
 for scenario in "${scenarios[@]}"; do

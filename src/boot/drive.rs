@@ -53,6 +53,13 @@ impl FromStr for WantedDisk {
                 "a node and the name of one of its disks stand before the `=`",
             ));
         }
+        // It becomes a part of a file's name.
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        if !name.bytes().all(plain) {
+            return Err(bad(
+                "names of disks that are plugged in have letters, digits, `-` and `_`",
+            ));
+        }
         // What begins like a number is meant as one: a file of such a name is written with its folder.
         let content = if content.starts_with(|c: char| c.is_ascii_digit()) {
             let size: ByteSize = content.parse().map_err(|e| bad(&format!("{e}")))?;
@@ -174,6 +181,7 @@ mod tests {
             ("nas=1GiB", "before the `=`"),
             (":a=1GiB", "before the `=`"),
             ("nas:=1GiB", "before the `=`"),
+            ("nas:../a=1GiB", "letters, digits"),
             ("nas:a=", "no size"),
             ("nas:a=0", "whole sectors"),
             ("nas:a=1000", "whole sectors"),

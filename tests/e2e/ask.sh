@@ -5,6 +5,15 @@ set -euo pipefail
 on() { # NODE COMMAND
   ssh -n -i "$E2E_WORK/rig/id_ed25519" -o BatchMode=yes -F "$CEIL_SSH_CONFIG" "$1" "$2"
 }
+# A server with much to do answers the second time.
+kubectl() {
+  local try
+  for try in 1 2 3 4 5 6; do
+    if command kubectl "$@"; then return 0; fi
+    case $1 in get) [ "$try" = 6 ] || sleep 10 ;; *) break ;; esac
+  done
+  return 1
+}
 is() { # WHAT FOUND EXPECTED
   if [ "$2" = "$3" ]; then echo "ok    $1: $2"; else
     echo "WRONG $1: $2, not $3"

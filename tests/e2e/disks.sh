@@ -13,13 +13,17 @@ is "P33, P34 what it had" "$(on store 'cat /srv/old/kept')" "kept"
 is "F253 units that failed" "$(on store 'systemctl list-units --state=failed --no-legend | wc -l'; on peer 'systemctl list-units --state=failed --no-legend | wc -l')" "0
 0"
 has "F072 compressed memory" "$(on store 'sudo zramctl --bytes --noheadings --output NAME,DISKSIZE')" "/dev/zram0 134217728"
-has "F072 swap" "$(on store 'sudo swapon --noheadings --show=NAME,PRIO')" "/dev/zram0  100"
+has "F072 swap" "$(on store 'sudo swapon --noheadings --show=NAME,PRIO' | tr -s " ")" "/dev/zram0 100"
 # A resolver that has multicast DNS, without a server or a file that knows the name.
-on peer 'sudo resolvectl mdns eth0 yes'
+on peer 'sudo mkdir -p /etc/systemd/resolved.conf.d
+  printf "[Resolve]\nMulticastDNS=yes\n" | sudo tee /etc/systemd/resolved.conf.d/mdns.conf >/dev/null
+  sudo systemctl restart systemd-resolved
+  sudo resolvectl mdns eth0 yes'
 has "F059 a name in .local" "$(on peer 'resolvectl query --protocol=mdns-ipv4 --legend=no store.local')" 10.11.0.101
 
 pinned=$(dpkg-deb --field "$E2E_WORK"/rig/debs/peer/docker.io_*.deb Version)
-is "F082 docker" "$(on peer 'sudo docker version --format "{{.Server.Version}}"')" "${pinned%-*}"
+is "F082 docker" "$(on peer 'sudo curl -s --unix-socket /run/docker.sock http://localhost/version' |
+  python3 -c 'import json, sys; print(json.load(sys.stdin)["Version"])')" "${pinned%-*}"
 has "F082 its pin" "$(on peer 'apt-cache policy docker.io')" "$pinned 1001"
 
 # Registry.
@@ -38,7 +42,7 @@ END
 true'
 is "F154, F155 a layer, pushed at the first boot" "$(on peer "python3 blob.py $boot")" True
 # shellcheck disable=SC2016 # expanded on the node
-is "F155 where it lies" "$(on store 'sudo find / -xdev -path "*/blobs/*" -name data 2>/dev/null | wc -l; findmnt -n -o TARGET -T "$(sudo find /srv/data -path "*/blobs/*" -name data | head -n 1)"' | tr '\n' ' ')" "0 /srv/data "
+is "F155 where it lies" "$(on store 'sudo find / -xdev -path "*/blobs/*" -name data 2>/dev/null | wc -l; sudo findmnt -n -o TARGET -T "$(sudo find /srv/data -path "*/blobs/*" -name data | head -n 1)"' | tr '\n' ' ')" "0 /srv/data "
 
 # Database.
 on peer 'cat >greeting.py <<END

@@ -25,7 +25,7 @@ has "F074, P30 forwarding" "$(on one 'sudo sysctl -n net.ipv4.ip_forward net.ipv
 has "F073, P30 bridges" "$(on one 'sudo sysctl -n net.bridge.bridge-nf-call-iptables net.bridge.bridge-nf-call-ip6tables | tr "\n" " "')" "1 1"
 has "F075 modules" " $(on one 'lsmod | cut -d " " -f 1 | tr "\n" " "') " " br_netfilter "
 has "F077 modules" " $(on one 'lsmod | cut -d " " -f 1 | tr "\n" " "') " " ip_vs "
-is "F054 upgrades at the first boot" "$(on one 'grep -h -c "^Upgrade:" /var/log/apt/history.log 2>/dev/null || true' | grep -vc '^0$')" 0
+is "F054 upgrades at the first boot" "$(on one 'cat /var/log/apt/history.log 2>/dev/null | grep -c "^Upgrade:"')" 0
 has "F055 a pin" "$(on one 'apt-cache policy containerd')" " 1001"
 is "F087 a folder for data" "$(on one 'stat -c "%a %G" /var/volumes; touch /var/volumes/mine && echo written' | tr "\n" " ")" "2775 sudo written "
 is "F088 a disk that is away" "$(on one 'systemctl is-active mnt-data.mount; findmnt -n /mnt/data | wc -l' | tr "\n" " ")" "inactive 0 "

@@ -57,7 +57,8 @@ pub struct Boot {
     pub card: Option<ByteSize>,
 
     /// A disk that the cluster file lists for a node, plugged in beside its card under the id that the file has; may be
-    /// given several times. Blank with a size, or with a copy of what a raw image holds.
+    /// given several times. Blank with a size, or with a copy of what a raw image holds; with `--resume` it is that of the
+    /// last run.
     #[arg(long, value_name = "NODE:DISK=SIZE|FILE")]
     pub disk: Vec<crate::boot::WantedDisk>,
 

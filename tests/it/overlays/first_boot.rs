@@ -275,6 +275,81 @@ fn f046_the_locale_is_made_where_the_base_has_it_not() {
     assert_eq!(run("C\nen_GB.utf8\n"), "made\n");
 }
 
+/// What a join says of its cause, and whether it waits for its server or has failed.
+#[test]
+fn f110_p29_a_join_waits_for_a_server_that_went_away_and_names_other_causes() {
+    let card = Card::new();
+    for name in ["etc", "cgroup"] {
+        fs::create_dir_all(card.path(name)).unwrap();
+    }
+    let config = "discovery:\n  bootstrapToken:\n    apiServerEndpoint: \"10.11.0.101:6443\"\n";
+    fs::write(card.path("etc/kubeadm.yaml"), config).unwrap();
+    fs::write(card.path("cgroup/cgroup.controllers"), "cpu memory pids\n").unwrap();
+    card.program("bin/curl", "exit 0");
+    card.program("bin/systemctl", "exit 0");
+    card.program(
+        "bin/kubeadm",
+        "cat \"$CARD/answer\" >&2; [ ! -s \"$CARD/answer\" ]",
+    );
+    let run = || {
+        let steps = overlays().join("first-boot/usr/local/lib/ceil/steps/cluster");
+        let out = tools::output(
+            card.command(&steps)
+                .env("CEIL_KUBERNETES", card.path("etc"))
+                .env("CEIL_CGROUP", card.path("cgroup")),
+        );
+        let stderr = String::from_utf8(out.stderr).unwrap();
+        (
+            out.status.code().unwrap(),
+            stderr.lines().last().unwrap_or_default().to_owned(),
+        )
+    };
+    for (answer, code, says) in [
+        ("", 0, ""),
+        (
+            "error execution phase preflight: Get \"https://10.11.0.101:6443/api\": dial tcp 10.11.0.101:6443: \
+             connect: no route to host\nTo see the stack trace of this error execute with --v=5\n",
+            75,
+            "the API at 10.11.0.101:6443 went away while this node joined",
+        ),
+        (
+            "net/http: TLS handshake timeout\n",
+            75,
+            "the API at 10.11.0.101:6443 went away while this node joined",
+        ),
+        (
+            "could not find a JWS signature in the cluster-info ConfigMap for token ID \"aaaaaa\"\n",
+            1,
+            "the server does not know the token of this card",
+        ),
+        (
+            "none of the public keys \"sha256:00\" are pinned\n",
+            1,
+            "the server's authority is not the one of this card",
+        ),
+        (
+            "\t[ERROR Swap]: running with swap on is not supported\n",
+            1,
+            "Swap: running with swap on",
+        ),
+        ("something else\n", 1, "kubeadm join ended with 1: something else"),
+    ] {
+        fs::write(card.path("answer"), answer).unwrap();
+        let (ended, said) = run();
+        assert!(
+            ended == code && said.starts_with(says),
+            "{answer}: {ended} {said}"
+        );
+    }
+    card.program("bin/curl", "exit 7");
+    assert_eq!(
+        run(),
+        (75, "the API at 10.11.0.101:6443 does not answer yet".to_owned())
+    );
+    fs::write(card.path("cgroup/cgroup.controllers"), "cpu pids\n").unwrap();
+    assert!(run().1.contains("lacks cgroup_enable=memory"));
+}
+
 /// The names of steps in the target, the units, and the folder of steps are the same; cloud-init's last stage, which waits
 /// for multi-user.target, is not held up.
 #[test]
