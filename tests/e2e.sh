@@ -116,8 +116,9 @@ run_swap() {
   qemu-img convert -O qcow2 "$work/swap/card.img" "$work/swap/calm.qcow2"
   rm "$work/swap/card.img"
   # The card is that of the other file now.
-  "$program" build calm --file other.yaml --format none --out "$work/swap-out" | cut -d ' ' -f 1 | tr -d '\n' >"$work/swap/content"
-  printf 'sha256:' | cat - "$work/swap/content" >"$work/swap/calm.content"
+  local content
+  content=$("$program" build calm --file other.yaml --format none --out "$work/swap-out" | cut -d ' ' -f 1)
+  printf 'sha256:%s' "$content" >"$work/swap/calm.content"
   "$program" boot calm --file other.yaml --dir "$work/swap" --resume --until login --timeout 20m -- timeout "$patience" bash "$asks/swap.sh" second
 }
 
@@ -168,29 +169,22 @@ run_later() {
       "$program" boot --all --file "later-$life.yaml" --dir "$work/later-$life" --resume --fault "clock=$day" \
         --timeout "$patience" -- timeout "$patience" bash "$asks/later.sh"
     else
-      refused "later-$life" two "the server does not know the token of this card" \
-        --file "later-$life.yaml" --resume --fault "clock=$day"
+      refused "later-$life" --file "later-$life.yaml" --resume --fault "clock=$day"
+      says "later-$life" two "the server does not know the token of this card"
       echo "ok    F109, P23 two days later a token of a day is none"
     fi
   done
 }
 
-# Boots until a node says why it fails, which ends the run.
-refused() { # DIR NODE WHY OPTION...
-  local dir=$1 node=$2 why=$3
-  shift 3
-  "$program" boot --all --dir "$work/$dir" --until ready --timeout "$patience" --json "$@" >"$work/$dir.json" 2>"$work/$dir.log" &
-  local boot=$! found=1
-  while kill -0 "$boot" 2>/dev/null; do
-    if grep "\"node\":\"$node\"" "$work/$dir.json" | grep -F '"state":"failed"' | grep -F "$why"; then
-      found=0
-      break
-    fi
-    sleep 2
-  done
-  kill -INT "$boot" 2>/dev/null || true
-  wait "$boot" || true
-  return $found
+# Boots nodes of which some cannot get there: boot fails, and says of each why.
+refused() { # DIR OPTION...
+  local log=$work/$1.log code=0
+  "$program" boot --all --dir "$work/$1" --until ready --timeout "${E2E_REFUSAL:-15m}" "${@:2}" 2>"$log" || code=$?
+  cat "$log" >&2
+  [ "$code" = 1 ] || { echo "e2e: nodes that cannot get there, and boot ends with $code" >&2; exit 1; }
+}
+says() { # DIR NODE WHY
+  grep -F "node \`$2\` is failed" "$work/$1.log" | grep -F "$3"
 }
 
 run_k3s() {
@@ -231,20 +225,12 @@ run_spoiled() {
     printf '  - {name: memory, profile: agent, address: 10.11.0.110/24, images: [images/pause.tar],\n'
     printf '     edits: [{kernel-args: {remove: [cgroup_enable=memory]}}]}\n'
   } >spoiled.yaml
-  # None of them gets there, and boot says of each why.
-  local code=0
-  "$program" boot --all --file spoiled.yaml --dir "$work/spoiled" --until ready --timeout "${E2E_SPOILED:-15m}" \
-    2>"$work/spoiled.log" || code=$?
-  cat "$work/spoiled.log" >&2
-  [ "$code" = 1 ] || { echo "e2e: three nodes that cannot get there, and boot ends with $code" >&2; exit 1; }
-  says() { # NODE WHY
-    grep -F "node \`$1\` is failed" "$work/spoiled.log" | grep -F "$2"
-  }
-  says memory "the kernel has no memory cgroup: cmdline.txt lacks cgroup_enable=memory"
+  refused spoiled --file spoiled.yaml
+  says spoiled memory "the kernel has no memory cgroup: cmdline.txt lacks cgroup_enable=memory"
   echo "ok    P03, F025 an image without a memory cgroup says so"
-  says token "the server does not know the token of this card"
+  says spoiled token "the server does not know the token of this card"
   echo "ok    F109 an image with another token says so"
-  says authority "the server's authority is not the one of this card"
+  says spoiled authority "the server's authority is not the one of this card"
   echo "ok    F108 an image with another authority says so"
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::disk::SECTOR;
 use crate::values::ByteSize;
 
 /// Longest vendor and model in bytes that a SCSI disk tells (SPC-4, 6.4.2, standard INQUIRY data).
@@ -63,8 +64,8 @@ impl FromStr for WantedDisk {
         // What begins like a number is meant as one: a file of such a name is written with its folder.
         let content = if content.starts_with(|c: char| c.is_ascii_digit()) {
             let size: ByteSize = content.parse().map_err(|e| bad(&format!("{e}")))?;
-            if size.0 == 0 || !size.0.is_multiple_of(512) {
-                return Err(bad("a disk has whole sectors of 512 bytes"));
+            if size.0 == 0 || !size.0.is_multiple_of(SECTOR) {
+                return Err(bad(&format!("a disk has whole sectors of {SECTOR} bytes")));
             }
             Content::Blank(size)
         } else if content.is_empty() {

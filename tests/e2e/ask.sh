@@ -29,9 +29,30 @@ has() { # WHAT TEXT PART
     ;;
   esac
 }
-# Milliseconds that our units took, by `systemd-analyze blame`.
-spent() {
-  awk '/ceil-/ {
+failed_units() { # NODE: how many
+  on "$1" 'systemctl list-units --state=failed --no-legend | wc -l'
+}
+cloud_init_errors() { # NODE: how many
+  on "$1" 'sudo python3 -c "import json; print(len(json.load(open(\"/run/cloud-init/result.json\"))[\"v1\"][\"errors\"]))"'
+}
+# What comes back from the forwarded port of a node: `answers`, or `silent` where nothing does.
+answer() { # NODE lan|uplink PORT
+  python3 - "$(awk -v node="$1" -v side="$2" -v port="$3/tcp" '$1 == node && $2 == side && $3 == port { print $4 }' "$CEIL_BOOT_DIR/ports")" <<'PY'
+import socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5)
+s.settimeout(8)
+try:
+    s.sendall(b"GET /v2/ HTTP/1.0\r\n\r\n")
+    print("answers" if s.recv(16) else "silent")
+except OSError:
+    print("silent")
+PY
+}
+# What our units took of a later boot, by `systemd-analyze blame` on stdin.
+ours_are_quick() {
+  local ms
+  ms=$(awk '/ceil-/ {
     for (i = 1; i < NF; i++) t += $i * ($i ~ /ms$/ ? 1 : $i ~ /min$/ ? 60000 : 1000)
-  } END { print int(t) }'
+  } END { print int(t) }')
+  is "units of ours in a later boot, $ms ms of less than 2000" "$([ "$ms" -lt 2000 ] && echo yes)" yes
 }

@@ -14,7 +14,7 @@ is "F111 address" "$(kubectl get node two -o 'jsonpath={.status.addresses[?(@.ty
 is "F080 runtime" "$(kubectl get node two -o 'jsonpath={.status.nodeInfo.containerRuntimeVersion}' | cut -d : -f 1)" containerd
 bash "$E2E_ASK/pods.sh"
 is "F117, P62 kubeconfig of the administrator" "$(on one 'kubectl get --raw /readyz; stat -c %a ~/.kube/config' | tr "\n" " ")" "ok600 "
-is "P28 units that failed on two" "$(on two 'systemctl list-units --state=failed --no-legend | wc -l')" 0
+is "P28 units that failed on two" "$(failed_units two)" 0
 has "F079 what the cluster waits for" "$(on one 'systemctl show ceil-cluster --property After')" ceil-time.service
 is "P01, F062 machine ids" "$( (on one 'cat /etc/machine-id'; on two 'cat /etc/machine-id') | sort -u | wc -l)" 2
 pulls=$(kubectl get events --all-namespaces -o 'jsonpath={range .items[?(@.reason=="Pulling")]}{.message}{"\n"}{end}')

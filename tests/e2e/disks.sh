@@ -10,7 +10,7 @@ of() { on store "lsblk -n -o LABEL,SERIAL \$(findmnt -n -o SOURCE $1)" | tr -s '
 is "F088, F089 the disk that was wiped with consent" "$(of /srv/data)" "ceil-data 0001"
 is "F088, P33 the one with data" "$(of /srv/old)" "old 0002"
 is "P33, P34 what it had" "$(on store 'cat /srv/old/kept')" "kept"
-is "F253 units that failed" "$(on store 'systemctl list-units --state=failed --no-legend | wc -l'; on peer 'systemctl list-units --state=failed --no-legend | wc -l')" "0
+is "F253 units that failed" "$(failed_units store; failed_units peer)" "0
 0"
 has "F072 compressed memory" "$(on store 'sudo zramctl --bytes --noheadings --output NAME,DISKSIZE')" "/dev/zram0 134217728"
 has "F072 swap" "$(on store 'sudo swapon --noheadings --show=NAME,PRIO' | tr -s " ")" "/dev/zram0 100"
@@ -53,16 +53,7 @@ END
 true'
 until on store 'sudo test ! -e /etc/ceil/mariadb-init.sql'; do sleep 3; done
 is "F180 the database, asked by a node" "$(on peer 'python3 greeting.py')" MariaDB
-is "F180 the database, asked by another" "$(python3 - "$(awk '$1 == "store" && $3 == "3306/tcp" { print $4 }' "$CEIL_BOOT_DIR/ports")" <<'END'
-import socket, sys
-s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5)
-s.settimeout(8)
-try:
-    print("answers" if s.recv(16) else "silent")
-except OSError:
-    print("silent")
-END
-)" silent
+is "F180 the database, asked by another" "$(answer store lan 3306)" silent
 is "F180 its databases" "$(on store "sudo mariadb -N -e 'show databases like \"shop\"'")" shop
 is "F180 where its data are" "$(on store 'sudo findmnt -n -o TARGET -T /srv/data/mysql/ibdata1; sudo mariadb -N -e "select @@datadir"' | tr '\n' ' ')" "/srv/data /srv/data/mysql/ "
 if [ "$boot" = first ]; then

@@ -13,7 +13,7 @@ pin=$(on one "sudo tac $data/server/tls/server-ca.crt | sed '/BEGIN CERTIFICATE/
 is "F108, P24 whom the agent trusts" "$(on two 'sudo grep -o "K10[0-9a-f]*" /etc/rancher/k3s/config.yaml')" "K10$pin"
 has "F106 images of the card" "$(on two "ls $data/agent/images")" busybox.tar
 has "F190 add-ons of the card" "$(on one "sudo ls $data/server/manifests")" smoke
-is "F253 units that failed" "$(on one 'systemctl list-units --state=failed --no-legend | wc -l'; on two 'systemctl list-units --state=failed --no-legend | wc -l')" "0
+is "F253 units that failed" "$(failed_units one; failed_units two)" "0
 0"
 is "F253 markers" "$(on one 'ls /var/lib/ceil/ready'; on two 'ls /var/lib/ceil/ready')" "/var/lib/ceil/ready
 /var/lib/ceil/ready"

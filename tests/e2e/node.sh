@@ -12,7 +12,7 @@ has "F046 locale" "$(on one 'localectl status | head -n 1; locale -a | tr "\n" "
 has "F046 locale that is made" "$(on one 'locale -a | tr "\n" " "')" de_DE.utf8
 has "F140 address" "$(on one 'ip -4 -brief address show eth0')" 10.11.0.101/24
 is "P39 default routes" "$(on one 'ip route show default | wc -l')" 1
-is "F058, F253 units that failed" "$(on one 'systemctl list-units --state=failed --no-legend | wc -l')" 0
+is "F058, F253 units that failed" "$(failed_units one)" 0
 is "F058 cycles in the order of units" "$(on one 'sudo journalctl -b --no-pager | grep -c "ordering cycle"')" 0
 is "F253 system" "$(on one 'systemctl is-system-running')" running
 has "F025, F026, F027 controllers" " $(on one 'cat /sys/fs/cgroup/cgroup.controllers') " " memory "
@@ -34,7 +34,7 @@ is "P35 the file is made after the root has grown" "$(on one 'sudo journalctl -b
 has "F078 iptables" "$(on one 'sudo iptables -V')" nf_tables
 is "P63 its own name in the file of hosts" "$(on one 'grep -c "^127.0.1.1.*one.rig.home.arpa" /etc/hosts')" 1
 has "cloud-init" "$(on one 'cloud-init status || true')" "status: done"
-is "cloud-init's errors" "$(on one 'sudo python3 -c "import json; print(len(json.load(open(\"/run/cloud-init/result.json\"))[\"v1\"][\"errors\"]))"')" 0
+is "cloud-init's errors" "$(cloud_init_errors one)" 0
 # shellcheck disable=SC2016 # what is in single quotes is expanded on the node, here and below
 has "F030 root" "$(on one 'test $(df -m --output=size / | tail -n 1) -ge 7400 && echo grown')" grown
 is "P01, F062 machine id" "$(on one 'grep -c "^[0-9a-f]\{32\}$" /etc/machine-id')" 1
@@ -48,8 +48,7 @@ if [ -e "$CEIL_BOOT_DIR/machine-id" ]; then
   blame=$(on one 'systemd-analyze blame --no-pager')
   grep -e ceil- -e cloud-init <<<"$blame"
   # But for the device in a file, which this node asks for.
-  ms=$(grep -v ceil-loop-disk <<<"$blame" | spent)
-  is "units of ours in a later boot, $ms ms of less than 2000" "$([ "$ms" -lt 2000 ] && echo yes)" yes
+  ours_are_quick <<<"$(grep -v ceil-loop-disk <<<"$blame")"
 fi
 on one sync
 for file in machine-id hosts; do mv "$CEIL_BOOT_DIR/$file.new" "$CEIL_BOOT_DIR/$file"; done

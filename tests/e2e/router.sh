@@ -3,9 +3,6 @@
 # shellcheck source=tests/e2e/ask.sh
 . "$E2E_ASK/ask.sh"
 admin=(ssh -i "$E2E_WORK/rig/id_ed25519" -o BatchMode=yes -F "$CEIL_SSH_CONFIG")
-uplink() { # PORT: the local one that leads to gate's uplink
-  awk -v port="$1/tcp" '$1 == "gate" && $2 == "uplink" && $3 == port { print $4 }' "$CEIL_BOOT_DIR/ports"
-}
 kubectl get nodes -o wide
 for node in one two; do
   is "F104 node $node" "$(kubectl get node $node -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}')" True
@@ -16,7 +13,7 @@ is "P58 packages of the network" "$(on gate 'ls /var/lib/apt/lists | grep -c Pac
 is "F058 cycles in the order of units" "$(on gate 'sudo journalctl -b --no-pager | grep -c "ordering cycle"')" 0
 is "F145 questions for names that nobody has end" "$(on gate 'timeout 20 resolvectl query --cache=no nobody.example.test >/dev/null 2>&1; [ $? != 124 ] && echo ended')" ended
 is "F145 resolvers that lead back" "$(on gate 'sudo journalctl -b --no-pager -u dnsmasq | grep -c "using nameserver 127"')" 0
-is "F253 units that failed on gate" "$(on gate 'systemctl list-units --state=failed --no-legend | wc -l')" 0
+is "F253 units that failed on gate" "$(failed_units gate)" 0
 
 # Names and addresses, asked on the guest, which no port leads to.
 through=("${admin[@]}" -o "ProxyCommand=${admin[*]} -W guest.rig.home.arpa:22 gate" -o HostKeyAlias=guest
@@ -40,21 +37,9 @@ guest 'sudo ping -c 2 -W 1 10.0.2.2 || true' >/dev/null
 is "F146 translated packets" "$([ "$(counted lan-to-uplink)" -gt "$before" ] && echo more)" more
 
 # The firewall, from the uplink: what is listed answers, what listens for the LAN alone does not.
-answer() { # PORT
-  python3 - "$(uplink "$1")" <<'PY'
-import socket, sys
-s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 5)
-s.settimeout(8)
-try:
-    s.sendall(b"GET /v2/ HTTP/1.0\r\n\r\n")
-    print("answers" if s.recv(16) else "silent")
-except OSError:
-    print("silent")
-PY
-}
 before=$(counted dropped-in)
-is "F148 SSH from the uplink" "$(answer 22)" answers
-for closed in 5000 5001 2049 53; do is "F148 port $closed from the uplink" "$(answer $closed)" silent; done
+is "F148 SSH from the uplink" "$(answer gate uplink 22)" answers
+for closed in 5000 5001 2049 53; do is "F148 port $closed from the uplink" "$(answer gate uplink $closed)" silent; done
 is "F148 dropped packets" "$([ "$(counted dropped-in)" -ge $((before + 4)) ] && echo more)" more
 is "F148 the same from the LAN" "$(guest 'curl -s -o /dev/null -w "%{http_code}" http://gate.rig.home.arpa:5001/v2/')" 200
 is "F148 a port that nobody listed, from the LAN" "$(guest 'timeout 5 bash -c "</dev/tcp/10.11.0.1/5355" 2>/dev/null && echo open || echo closed')" closed

@@ -11,6 +11,6 @@ if [ "$1" = first ]; then
 else
   is "P02 instances" "$(wc -l <<<"$instances")" 2
   is "P02 an account of the other profile" "$(on calm 'id second >/dev/null 2>&1 && echo there || echo none')" there
-  is "P02 cloud-init's errors" "$(on calm 'sudo python3 -c "import json; print(len(json.load(open(\"/run/cloud-init/result.json\"))[\"v1\"][\"errors\"]))"')" 0
+  is "P02 cloud-init's errors" "$(cloud_init_errors calm)" 0
 fi
 on calm sync

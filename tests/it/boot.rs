@@ -46,9 +46,21 @@ fn cluster(scene: &str) -> Test {
         .mode("bin/qemu-system-aarch64", 0o755)
         .file("scene", scene)
         .file("log", "");
+    staged(test)
+}
+
+/// With the script in place of QEMU, its log and its scene, all in the test's own folder.
+fn staged(test: Test) -> Test {
     let path = format!("{}:/usr/bin:/bin", test.dir().join("bin").display());
     let (log, scene) = (test.dir().join("log"), test.dir().join("scene"));
     test.env("PATH", path).env("LOG", log).env("SCENE", scene)
+}
+
+/// `one`, until it is ready, in the folder of an earlier run or of none.
+fn boot_one(test: Test, words: &[&str]) -> Test {
+    staged(test)
+        .args(["boot", "one", "--until", "ready", "--timeout", "60"])
+        .args(words)
 }
 
 fn events(ran: &Ran, kind: &str) -> Vec<Value> {
@@ -97,12 +109,7 @@ fn nodes_boot_until_they_are_ready_and_are_those_that_build_makes() {
             serde_json::from_slice(&ran.read(&format!("out/{node}.manifest.json"))).unwrap();
         built.push(manifest["image"]["content"].clone());
     }
-    let ran = ran.again();
-    let path = ran.dir().to_owned();
-    let ran = ran
-        .env("PATH", format!("{}:/usr/bin:/bin", path.join("bin").display()))
-        .env("LOG", path.join("log"))
-        .env("SCENE", path.join("scene"))
+    let ran = staged(ran.again())
         .args(["boot", "--all", "--json", "--until", "ready", "--timeout", "60"])
         .run();
     let booted: Vec<Value> = events(&ran, "booted")
@@ -293,34 +300,26 @@ fn faults_of_nodes_that_are_not_there_are_refused() {
 
 #[test]
 fn cards_are_kept_and_gone_on_with_when_that_is_wished() {
-    let boot = |test: Test, words: &[&str]| {
-        let path = test.dir().to_owned();
-        test.env("PATH", format!("{}:/usr/bin:/bin", path.join("bin").display()))
-            .env("LOG", path.join("log"))
-            .env("SCENE", path.join("scene"))
-            .args(["boot", "one", "--until", "ready", "--timeout", "60"])
-            .args(words)
-    };
-    let ran = boot(cluster(WELL), &["--resume"])
+    let ran = boot_one(cluster(WELL), &["--resume"])
         .status(1)
         .stderr_has("`--keep`")
         .run();
-    let ran = boot(ran.again(), &["--keep"]).run();
+    let ran = boot_one(ran.again(), &["--keep"]).run();
     assert!(ran.names("out/boot").contains(&"one.qcow2".to_owned()));
     let card = ran.path("out/boot/one.qcow2");
     let mut changed = fs::read(&card).unwrap();
     changed.extend([0; 512]);
     fs::write(&card, &changed).unwrap();
-    let ran = boot(ran.again(), &["--resume"]).run();
+    let ran = boot_one(ran.again(), &["--resume"]).run();
     assert_eq!(fs::read(&card).unwrap(), changed);
     // A node that is new beside it.
-    let ran = boot(ran.again(), &["two", "--resume"])
+    let ran = boot_one(ran.again(), &["two", "--resume"])
         .stderr_has("node `two` is new here")
         .run();
     assert_eq!(fs::read(&card).unwrap(), changed);
     assert!(ran.names("out/boot").contains(&"two.qcow2".to_owned()));
     let other = "edits: [{put: \"boot:/kernel8.img\", content: another}]\n";
-    boot(ran.again().profile("p", other), &["--resume"])
+    boot_one(ran.again().profile("p", other), &["--resume"])
         .status(1)
         .stderr_has("made from another plan")
         .run();
@@ -337,13 +336,7 @@ const DISKS: &str = "edits: [{put: \"boot:/kernel8.img\", content: kernel}]\n\
 fn data_disks_are_plugged_in_under_their_ids_and_files_stay_as_they_are() {
     let image: Vec<u8> = (0..1 << 20).map(|n| (n / 4096 % 251) as u8).collect();
     let boot = |test: Test, words: &[&str]| {
-        let path = test.dir().to_owned();
-        test.env("PATH", format!("{}:/usr/bin:/bin", path.join("bin").display()))
-            .env("LOG", path.join("log"))
-            .env("SCENE", path.join("scene"))
-            .args(["boot", "one", "--until", "ready", "--timeout", "60"])
-            .args(["--disk", "one:data=8MiB", "--disk", "one:spare=old.img"])
-            .args(words)
+        boot_one(test, words).args(["--disk", "one:data=8MiB", "--disk", "one:spare=old.img"])
     };
     let test = cluster(WELL).profile("p", DISKS).file("old.img", &image);
     let ran = boot(test, &["--keep"]).run();

@@ -12,7 +12,7 @@ use crate::boot::{Content, Disk, Drive, Firmware, Machine, WantedDisk};
 use crate::cli::build::finish_planned;
 use crate::cli::context::Base;
 use crate::cli::message;
-use crate::disk::{BlockIo, Bytes, Overlay};
+use crate::disk::{BlockIo, Bytes, Overlay, SECTOR};
 use crate::emit::{Card, Output, qcow2};
 use crate::fetch::FileSource;
 use crate::plan::NodePlan;
@@ -186,7 +186,7 @@ impl Cards<'_> {
                     let source = FileSource::held(&path).map_err(|e| fail(e.into()))?;
                     let overlay = Overlay::new(Arc::new(source));
                     let card = Card {
-                        size: BlockIo::len(&overlay).next_multiple_of(512),
+                        size: BlockIo::len(&overlay).next_multiple_of(SECTOR),
                         overlay: &overlay,
                         backing: Some(&path),
                     };
@@ -248,9 +248,9 @@ fn card_size(args: &args::Boot, image: u64) -> Result<u64, Failure> {
             args.machine.word()
         )));
     }
-    if size % 512 != 0 {
+    if size % SECTOR != 0 {
         return Err(Failure::new(format!(
-            "--card {size}: a card has whole sectors of 512 bytes"
+            "--card {size}: a card has whole sectors of {SECTOR} bytes"
         )));
     }
     Ok(size)

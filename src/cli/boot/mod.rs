@@ -151,9 +151,14 @@ fn check_node(planned: &Planned, option: &str, node: &str) -> Result<(), Failure
     if planned.plans.iter().any(|plan| plan.node == node) {
         return Ok(());
     }
+    Err(not_booted(planned, option, node))
+}
+
+/// What is said of a node that an option names and that is not booted.
+fn not_booted(planned: &Planned, option: &str, node: &str) -> Failure {
     let known: Vec<&str> = planned.plans.iter().map(|plan| plan.node.as_str()).collect();
     let text = format!("{option}: there is no node `{node}` among those booted");
-    Err(Failure::new(text).hint(format!("they are {}", known.join(", "))))
+    Failure::new(text).hint(format!("they are {}", known.join(", ")))
 }
 
 fn tell_forwards(context: &Context, lan: &Lan, show: &Show<'_>) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
-use super::{Context, Failure, Planned, args};
+use super::{Context, Failure, Planned, args, not_booted};
 use crate::boot::{Lan, Link, Member, Nic, Protocol, Segment, Wire, plan_lan, stable_mac};
 use crate::plan::Address;
 use crate::planner::{Port, View};
@@ -110,12 +110,7 @@ pub fn plan(
         let member = members
             .iter()
             .find(|member| member.name == wanted.node)
-            .ok_or_else(|| {
-                Failure::new(format!(
-                    "--forward: there is no node `{}` among those booted",
-                    wanted.node
-                ))
-            })?;
+            .ok_or_else(|| not_booted(planned, "--forward", &wanted.node))?;
         let local = match wanted.protocol {
             Protocol::Tcp => port()?,
             Protocol::Udp => UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port(),

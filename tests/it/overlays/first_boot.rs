@@ -61,9 +61,14 @@ impl Card {
     }
 
     /// A step of the overlay itself.
-    fn real(&self, name: &str) -> Output {
+    fn real_step(&self, name: &str) -> Command {
         let steps = overlays().join("first-boot/usr/local/lib/ceil/steps");
-        tools::output(&mut self.command(&steps.join(name)))
+        self.command(&steps.join(name))
+    }
+
+    /// The same, run.
+    fn real(&self, name: &str) -> Output {
+        tools::output(&mut self.real_step(name))
     }
 }
 
@@ -211,10 +216,7 @@ fn f079_the_clock_is_not_waited_for_without_a_way_out() {
     );
     assert!(String::from_utf8_lossy(&out.stdout).contains("no way out"));
     fs::write(card.path("routes"), "default via 10.0.0.1\n").unwrap();
-    let run = |patience: &str| {
-        let steps = overlays().join("first-boot/usr/local/lib/ceil/steps/time");
-        tools::output(card.command(&steps).env("CEIL_TIME_PATIENCE", patience))
-    };
+    let run = |patience: &str| tools::output(card.real_step("time").env("CEIL_TIME_PATIENCE", patience));
     let out = run("1");
     assert!(out.status.success());
     assert!(String::from_utf8_lossy(&out.stdout).contains("no time server answered within 1 s"));
@@ -266,8 +268,7 @@ fn f046_the_locale_is_made_where_the_base_has_it_not() {
     card.program("bin/locale-gen", "echo made >>\"$CARD/did\"");
     let run = |there: &str| {
         fs::write(card.path("there"), there).unwrap();
-        let steps = overlays().join("first-boot/usr/local/lib/ceil/steps/locale");
-        let out = tools::output(card.command(&steps).env("CEIL_ETC", card.path("etc")));
+        let out = tools::output(card.real_step("locale").env("CEIL_ETC", card.path("etc")));
         assert!(out.status.success());
         card.text("did")
     };
@@ -292,9 +293,8 @@ fn f110_p29_a_join_waits_for_a_server_that_went_away_and_names_other_causes() {
         "cat \"$CARD/answer\" >&2; [ ! -s \"$CARD/answer\" ]",
     );
     let run = || {
-        let steps = overlays().join("first-boot/usr/local/lib/ceil/steps/cluster");
         let out = tools::output(
-            card.command(&steps)
+            card.real_step("cluster")
                 .env("CEIL_KUBERNETES", card.path("etc"))
                 .env("CEIL_CGROUP", card.path("cgroup")),
         );
