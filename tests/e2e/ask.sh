@@ -10,7 +10,7 @@ kubectl() {
   local try
   for try in 1 2 3 4 5 6; do
     if command kubectl "$@"; then return 0; fi
-    case $1 in get) [ "$try" = 6 ] || sleep 10 ;; *) break ;; esac
+    case $1 in get | apply) [ "$try" = 6 ] || sleep 10 ;; *) break ;; esac
   done
   return 1
 }

@@ -4,7 +4,8 @@
 . "$E2E_ASK/ask.sh"
 has "F127 what the kubelet keeps" "$(kubectl get --raw /api/v1/nodes/two/proxy/configz)" '"memory.available":"100Mi"'
 allocatable=$(kubectl get node two -o 'jsonpath={.status.allocatable.memory}')
-kubectl apply -f - <<END
+# In a file, since what a pipe gave is gone at the second try.
+cat >"$E2E_WORK/hog.yaml" <<END
 apiVersion: v1
 kind: Pod
 metadata: {name: hog}
@@ -20,6 +21,7 @@ spec:
       volumeMounts: [{name: memory, mountPath: /memory}]
   volumes: [{name: memory, emptyDir: {medium: Memory}}]
 END
+kubectl apply -f "$E2E_WORK/hog.yaml"
 ready() { kubectl get node two -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'; }
 until [ "$(kubectl get pod hog -o 'jsonpath={.status.phase}')" = Failed ]; do
   is "F127, P43 the node beside a pod that takes all memory" "$(ready)" True

@@ -77,6 +77,8 @@ done
 is "F174, F175 what one's pod reads of two's" "$(kubectl exec "$(kubectl get pods -l app=writer --field-selector spec.nodeName=one -o name)" -- busybox cat /shared/two)" "from two"
 is "F175 what the server has" "$(on gate 'cat /srv/nfs/one /srv/nfs/two' | tr '\n' ' ')" "from one from two "
 has "F173 exports" "$(on gate 'sudo exportfs -v')" "/srv/nfs"
+classes=$(kubectl get storageclass -o 'jsonpath={range .items[?(@.metadata.annotations.storageclass\.kubernetes\.io/is-default-class=="true")]}{.metadata.name} {.reclaimPolicy}{"\n"}{end}')
+is "F171, P51 the classes that are the default" "$classes" "local-path Retain"
 is "F174 what two mounts" "$(on two 'findmnt -n -t nfs4 -o SOURCE | head -n 1')" 10.11.0.1:/srv/nfs
 for node in gate one two; do
   echo "--- ceil-firstboot.log of $node"
