@@ -4,16 +4,18 @@
 # shellcheck source=tests/e2e/ask.sh
 . "$E2E_ASK/ask.sh"
 node=$1
+turn=$2
 until on "$node" true 2>/dev/null; do sleep 2; done
 on "$node" 'cloud-init status --wait >/dev/null; systemctl is-system-running --wait' || true
-ours=$(on "$node" 'systemctl list-unit-files --no-legend | grep -c ^ceil-')
+ours=$(on "$node" 'systemctl list-unit-files --no-legend | grep -c ^ceil- || true')
 if [ "$node" = bare ]; then
   is "units of ours on the bare base" "$ours" 0
 else
   has "units of ours" "$(on "$node" 'systemctl show ceil-first-boot.target --property ActiveState')" active
-  blame=$(on "$node" 'systemd-analyze blame --no-pager')
-  ours_are_quick <<<"$blame"
 fi
+on "$node" 'systemd-analyze blame --no-pager' >"$E2E_WORK/blame-$node"
+# The first boot is what takes its time.
+if [ "$node" = calm ] && [ "$turn" = --resume ]; then ours_are_quick <"$E2E_WORK/blame-$node"; fi
 # What sshd made for itself is to outlive the end of this run, which is a power cut.
 on "$node" sync
 printf '%-5s %s\n' "$node" "$(on "$node" 'systemd-analyze time | tail -n 1')" | tee -a "$E2E_WORK/overhead"

@@ -318,6 +318,12 @@ fn f110_p29_a_join_waits_for_a_server_that_went_away_and_names_other_causes() {
             "the API at 10.11.0.101:6443 went away while this node joined",
         ),
         (
+            "couldn't validate the identity of the API Server: Get \"https://10.11.0.101:6443/api\": net/http: request \
+             canceled (Client.Timeout exceeded while awaiting headers)\n",
+            75,
+            "the API at 10.11.0.101:6443 went away while this node joined",
+        ),
+        (
             "configmaps \"cluster-info\" is forbidden: User \"system:anonymous\" cannot get resource\n",
             75,
             "the server at 10.11.0.101:6443 does not tell others of its cluster yet",
