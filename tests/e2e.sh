@@ -100,24 +100,9 @@ run_overhead() {
       if [ $node = calm ]; then until=ready; else until=login; fi
       "$program" boot $node --file node.yaml --dir "$work/$node" $turn --until $until --timeout 20m -- timeout "$patience" bash "$asks/overhead.sh" $node "$turn"
     done
-    [ $turn = --resume ] || rm "$work/overhead"
   done
   echo "e2e: later boots"
   cat "$work/overhead"
-  echo "e2e: seconds of units in the last of them, of calm and of bare"
-  python3 - "$work/blame-calm" "$work/blame-bare" <<'PY'
-import re, sys
-def seconds(path):
-    scale = {"min": 60, "s": 1, "ms": 0.001}
-    units = {}
-    for line in open(path):
-        *times, unit = line.split()
-        units[unit] = sum(float(n) * scale[s] for n, s in (re.fullmatch(r"([0-9.]+)([a-z]+)", t).groups() for t in times))
-    return units
-calm, bare = map(seconds, sys.argv[1:])
-for unit in sorted(calm | bare, key=lambda unit: bare.get(unit, 0) - calm.get(unit, 0))[:12]:
-    print(f"{calm.get(unit, 0):7.2f} {bare.get(unit, 0):7.2f}  {unit}")
-PY
 }
 
 run_swap() {

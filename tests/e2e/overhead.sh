@@ -13,9 +13,17 @@ if [ "$node" = bare ]; then
 else
   has "units of ours" "$(on "$node" 'systemctl show ceil-first-boot.target --property ActiveState')" active
 fi
-on "$node" 'systemd-analyze blame --no-pager' >"$E2E_WORK/blame-$node"
 # The first boot is what takes its time.
-if [ "$node" = calm ] && [ "$turn" = --resume ]; then ours_are_quick <"$E2E_WORK/blame-$node"; fi
+if [ "$turn" = --resume ]; then
+  on "$node" 'systemd-analyze blame --no-pager' >"$E2E_WORK/blame-$node"
+  printf '%-5s %s\n' "$node" "$(on "$node" 'systemd-analyze time | tail -n 1')" | tee -a "$E2E_WORK/overhead"
+  if [ "$node" = calm ]; then
+    ours_are_quick <"$E2E_WORK/blame-calm"
+  else
+    echo "e2e: the units that differ most, in ms: difference, calm, bare"
+    awk 'NR == FNR { bare[$2] = $1; next } { print $1 - bare[$2], $1, bare[$2] + 0, $2 }' \
+      <(blame_ms <"$E2E_WORK/blame-bare") <(blame_ms <"$E2E_WORK/blame-calm") | sort -rn | sed -n 1,12p
+  fi
+fi
 # What sshd made for itself is to outlive the end of this run, which is a power cut.
 on "$node" sync
-printf '%-5s %s\n' "$node" "$(on "$node" 'systemd-analyze time | tail -n 1')" | tee -a "$E2E_WORK/overhead"
