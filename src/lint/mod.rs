@@ -6,6 +6,7 @@
 
 mod addons;
 mod addresses;
+mod disks;
 mod firewall;
 mod names;
 mod nodes;
@@ -71,6 +72,7 @@ pub fn lint(
     names::check(cluster, views, &mut found);
     addresses::check(cluster, views, &mut found);
     nodes::check(cluster, views, &mut found);
+    disks::check(views, &mut found);
     nodes::bases(views, against, &mut found);
     firewall::check(cluster, views, &mut found);
     addons::check(cluster, inputs, views, gates, &mut found);

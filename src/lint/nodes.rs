@@ -191,32 +191,6 @@ fn wishes(view: &View<'_>, found: &mut Found) {
             );
         }
     }
-    for (name, disk) in &settings.disks {
-        let ways = [&disk.id, &disk.uuid, &disk.label]
-            .iter()
-            .filter(|w| w.is_some())
-            .count();
-        if ways + usize::from(disk.file.is_some()) != 1 {
-            found.error(
-                "F088",
-                &disk.origin,
-                format!("the disk `{name}` is named in {ways} ways"),
-                "give one of `id`, `uuid`, `label` and `file`; names such as /dev/sda change with the order of plugging (P33)",
-            );
-        }
-        if disk
-            .id
-            .as_ref()
-            .is_some_and(|id| id.starts_with("/dev/sd") || id.starts_with("sd"))
-        {
-            found.error(
-                "P33",
-                &disk.origin,
-                format!("the disk `{name}` is named by its place in the order of plugging"),
-                "give its name below /dev/disk/by-id",
-            );
-        }
-    }
 }
 
 /// Bases that clusters are known to fail on (P45).

@@ -41,6 +41,10 @@ fn nothing_is_found_where_nothing_is_wrong() {
         )),
         [""; 0]
     );
+    let disks = "data: {id: \"usb-A_B.c:1-0:0-part1\", mount: /srv/data/, wipe: \"0001\"}, \
+        old: {uuid: 1234-ABCD, mount: /srv/data/old, fs: vfat}, bricks_2.0: {label: +bricks, mount: /bricks, fs: xfs}, \
+        play: {file: 1GiB}";
+    assert_eq!(findings(&good("", &format!(", disks: {{{disks}}}"))), [""; 0]);
 }
 
 // rows: F191, P13
@@ -57,7 +61,7 @@ fn p16_the_original_numbers_give_their_known_findings() {
     assert_eq!(findings(cluster), ["P16", "F191", "P13", "P16", "P16"]);
 }
 
-// rows: F010, F112, F167, F191, P13, P14, P23, P33, P54, P59
+// rows: F010, F088, F089, F112, F167, F191, P13, P14, P23, P33, P54, P59
 #[test]
 fn each_finding_for_what_has_it() {
     let network = |text: &str| good("", "").replace("dns: [10.11.0.1]", &format!("dns: [10.11.0.1], {text}"));
@@ -113,6 +117,21 @@ fn each_finding_for_what_has_it() {
         ("F121", good("", ", taints: [\"a=b:Never\"]")),
         ("F088", good("", ", disks: {data: {mount: /data}}")),
         ("P33", good("", ", disks: {data: {id: /dev/sda1, mount: /data}}")),
+        ("F088", good("", ", disks: {\"my data\": {uuid: \"1234-ABCD\", mount: /data}}")),
+        ("F088", good("", ", disks: {data: {id: /dev/disk/by-id/usb-A, mount: /data}}")),
+        ("F088", good("", ", disks: {data: {uuid: \"{1234}\", mount: /data}}")),
+        ("F088", good("", ", disks: {data: {label: \"my data\", mount: /data}}")),
+        ("F088", good("", ", disks: {data: {label: \"a\\nb c\", mount: /data}}")),
+        ("F088", good("", ", disks: {data: {label: data, mount: data}}")),
+        ("F088", good("", ", disks: {data: {label: data, mount: /}}")),
+        ("F088", good("", ", disks: {data: {label: data, mount: /srv/../data}}")),
+        ("F088", good("", ", disks: {data: {label: data, mount: \"/srv/%n\"}}")),
+        ("F088", good("", ", disks: {data: {label: data, mount: /data, fs: \"ext4,ro x\"}}")),
+        ("F088", good("", ", disks: {data: {label: data, mount: /data}, more: {label: more, mount: /data/}}")),
+        ("F089", good("", ", disks: {data: {id: usb-A, mount: /data, wipe: \"1 2\"}}")),
+        ("F089", good("", ", disks: {data: {label: data, mount: /data, wipe: \"1\"}}")),
+        ("F089", good("", ", disks: {data: {id: usb-A, wipe: \"1\"}}")),
+        ("F089", good("", ", disks: {data: {id: usb-A, mount: /data, wipe: \"1\", fs: vfat}}")),
         ("F051", good("", ", ssh: {password-login: true}")),
         ("F048", good("", ", users: {other: {}}")),
         ("P31", good("", ", base: \"https://example.org/a.img.xz\"")),
