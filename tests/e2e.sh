@@ -9,7 +9,7 @@
 #   swap      a card that has booted gets another profile by `ceil-img reconfigure`, and boots
 #   disks     a registry and a database with their data on a disk, which changes places with another one; names in .local,
 #             compressed swap
-#   hypriot   the same on a base in the layout of HypriotOS, once
+#   hypriot   one like that of `node`, on a base in the layout of HypriotOS, booted once
 #   cluster   server and agent of kubeadm, both powered on together, without an uplink: Ready, pods of two nodes speak;
 #             then the agent is reset and joins again
 #   later     the agent comes two days after its server: a token of a day refuses it, one without an end does not

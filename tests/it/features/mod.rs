@@ -116,7 +116,7 @@ fn asked(scenario: &str) -> String {
 }
 
 /// What the emulated nodes of the suite lack, by its word.
-const NEEDS: [(&str, &str); 9] = [
+const NEEDS: [(&str, &str); 8] = [
     (
         "amd64",
         "programs of Kubernetes for amd64; those of the suite are for arm64",
@@ -140,10 +140,6 @@ const NEEDS: [(&str, &str); 9] = [
         "a kubelet of 1.22 or later; the last one whose source Debian carries whole is 1.20",
     ),
     ("radio", "a radio"),
-    (
-        "scenario",
-        "nothing: the scenario that is named was not seen to its end yet",
-    ),
     (
         "servers",
         "three control planes at once, which is more than two processors emulate in time",
