@@ -56,7 +56,12 @@ fn words(name: &str, disk: &At<DiskSettings>, found: &mut Found) {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     let settings = &disk.value;
     let mut refuse = |what: &str, value: &str, remedy: &str| {
-        found.error("F088", &disk.origin, format!("{what} `{}`", value.escape_debug()), remedy);
+        found.error(
+            "F088",
+            &disk.origin,
+            format!("{what} `{}`", value.escape_debug()),
+            remedy,
+        );
     };
     if !is_word(name, plain) {
         refuse(
@@ -120,7 +125,12 @@ fn wipe(name: &str, disk: &At<DiskSettings>, found: &mut Found) {
         return;
     };
     let mut refuse = |why: String, remedy: &str| {
-        found.error("F089", &disk.origin, format!("the disk `{name}` cannot be wiped: {why}"), remedy);
+        found.error(
+            "F089",
+            &disk.origin,
+            format!("the disk `{name}` cannot be wiped: {why}"),
+            remedy,
+        );
     };
     if serial.is_empty() || !serial.bytes().all(|b| b.is_ascii_graphic()) {
         refuse(
@@ -160,7 +170,10 @@ fn places(disks: &BTreeMap<String, At<DiskSettings>>, found: &mut Found) {
             found.error(
                 "F088",
                 &disk.origin,
-                format!("the disks `{other}` and `{name}` are both mounted at `{}`", mount.escape_debug()),
+                format!(
+                    "the disks `{other}` and `{name}` are both mounted at `{}`",
+                    mount.escape_debug()
+                ),
                 "give each a place of its own",
             );
         }
