@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::support::*;
 use crate::fetch::test_server::{Reply, TestServer};
@@ -256,7 +256,8 @@ fn a_silent_connection_is_given_up_and_continued() {
         let reply = Reply::file(r, &data, "\"1\"");
         if turn == 0 { reply.stall(half) } else { reply }
     });
-    let place = Place::new();
+    let mut place = Place::new();
+    place.options.patience.stall = Duration::from_secs(1);
     let begin = Instant::now();
     let image = place.fetch_url(&server.url("/x"), none()).unwrap();
     assert_eq!(image.raw_digest, sha256sum(&raw));

@@ -195,8 +195,7 @@ fn a_stop_keeps_the_part_for_the_next_run() {
         let reply = Reply::file(r, &data, "\"1\"");
         if turn == 0 { reply.stall(half) } else { reply }
     });
-    let mut place = Place::new();
-    place.options.patience.stall = Duration::from_secs(20);
+    let place = Place::new();
     let cancel = place.options.cancel.clone();
     let url = server.url("/x");
     let begin = Instant::now();

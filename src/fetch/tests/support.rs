@@ -45,7 +45,8 @@ impl Place {
         let mut options = FetchOptions::new(dir.path().join("cache"));
         options.reporter = heard.clone();
         options.patience = Patience {
-            stall: Duration::from_millis(400),
+            // Longer than a busy machine leaves a thread alone.
+            stall: Duration::from_secs(20),
             retries: 2,
             first_pause: Duration::from_millis(2),
             longest_pause: Duration::from_millis(200),
