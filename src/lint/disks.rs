@@ -51,70 +51,56 @@ fn names(name: &str, disk: &At<DiskSettings>, found: &mut Found) {
 
 /// What a node reads as single words holds nothing that it would read as something else.
 fn words(name: &str, disk: &At<DiskSettings>, found: &mut Found) {
-    // What udev leaves as it is in names of links; the rest it writes as `\x20`, or as `_` in ids.
-    let link = |b: u8| b.is_ascii_alphanumeric() || b"#+-.:=@_".contains(&b);
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-    let settings = &disk.value;
-    let mut refuse = |what: &str, value: &str, remedy: &str| {
+    let plain = |text: &str| is_word(text, |b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    // The place in the order of plugging is told by `names`.
+    let id = |text: &str| is_word(text, stays) || text.starts_with("/dev/sd");
+    let uuid = |text: &str| is_word(text, |b| b.is_ascii_hexdigit() || b == b'-');
+    let label = |text: &str| is_word(text, stays);
+    if !plain(name) {
         found.error(
             "F088",
             &disk.origin,
-            format!("{what} `{}`", value.escape_debug()),
-            remedy,
-        );
-    };
-    if !is_word(name, plain) {
-        refuse(
-            "a disk cannot be called",
-            name,
+            format!("a disk cannot be called `{}`", name.escape_debug()),
             "use letters, digits, `-`, `_` and `.`, and begin with none of `-` and `.`",
         );
     }
-    if let Some(id) = &settings.id
-        && !is_word(id, link)
-        && !id.starts_with("/dev/sd")
-    {
-        refuse(
-            &format!("the disk `{name}` cannot have the id"),
-            id,
+    let settings = &disk.value;
+    let unfit = [
+        (
+            settings.id.as_deref().filter(|text| !id(text)),
+            "cannot have the id",
             "give its name as `ls /dev/disk/by-id` shows it, without the folder",
-        );
-    }
-    if let Some(uuid) = &settings.uuid
-        && !is_word(uuid, |b| b.is_ascii_hexdigit() || b == b'-')
-    {
-        refuse(
-            &format!("the disk `{name}` cannot have the UUID"),
-            uuid,
+        ),
+        (
+            settings.uuid.as_deref().filter(|text| !uuid(text)),
+            "cannot have the UUID",
             "give hex digits and `-`, as `blkid` shows them",
-        );
-    }
-    if let Some(label) = &settings.label
-        && !is_word(label, link)
-    {
-        refuse(
-            &format!("the disk `{name}` cannot be found by the label"),
-            label,
+        ),
+        (
+            settings.label.as_deref().filter(|text| !label(text)),
+            "cannot be found by the label",
             "use letters, digits and `#+-.:=@_`, or name the disk by its `id` or `uuid`",
-        );
-    }
-    if let Some(mount) = &settings.mount
-        && !is_mount_point(mount)
-    {
-        refuse(
-            &format!("the disk `{name}` cannot be mounted at"),
-            mount,
+        ),
+        (
+            settings.mount.as_deref().filter(|text| !is_mount_point(text)),
+            "cannot be mounted at",
             "give a path from the root, such as /srv/data, of letters, digits and `#+-.:=@_`",
-        );
-    }
-    if let Some(fs) = &settings.fs
-        && !is_word(fs, plain)
-    {
-        refuse(
-            &format!("the disk `{name}` cannot have the file system"),
-            fs,
+        ),
+        (
+            settings.fs.as_deref().filter(|text| !plain(text)),
+            "cannot have the file system",
             "give one name, such as ext4; ext4 is the default",
-        );
+        ),
+    ];
+    for (value, what, remedy) in unfit {
+        if let Some(value) = value {
+            found.error(
+                "F088",
+                &disk.origin,
+                format!("the disk `{name}` {what} `{}`", value.escape_debug()),
+                remedy,
+            );
+        }
     }
 }
 
@@ -150,7 +136,7 @@ fn wipe(name: &str, disk: &At<DiskSettings>, found: &mut Found) {
             "say its `mount`, or leave `wipe` out",
         );
     }
-    let fs = settings.fs.as_deref().unwrap_or("ext4");
+    let fs = settings.file_system();
     if !MADE.contains(&fs) {
         refuse(
             format!("a node cannot make the file system `{}`", fs.escape_debug()),
@@ -180,6 +166,11 @@ fn places(disks: &BTreeMap<String, At<DiskSettings>>, found: &mut Found) {
     }
 }
 
+/// Whether udev leaves a byte as it is in names of links; others it writes as `\x20`, or as `_` in ids.
+fn stays(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"#+-.:=@_".contains(&b)
+}
+
 /// One word of allowed bytes that is neither an option, nor the begin of a comment, nor a folder.
 fn is_word(text: &str, allowed: impl Fn(u8) -> bool) -> bool {
     !text.is_empty() && !text.starts_with(['-', '#', '.']) && text.bytes().all(allowed)
@@ -187,11 +178,10 @@ fn is_word(text: &str, allowed: impl Fn(u8) -> bool) -> bool {
 
 /// A path below the root without detours, of letters that neither the table nor a unit reads otherwise.
 fn is_mount_point(path: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"#+-.:=@_".contains(&b);
     path.strip_prefix('/').is_some_and(|below| {
         below
             .trim_end_matches('/')
             .split('/')
-            .all(|part| !matches!(part, "" | "." | "..") && part.bytes().all(allowed))
+            .all(|part| !matches!(part, "" | "." | "..") && part.bytes().all(stays))
     })
 }

@@ -150,7 +150,7 @@ fn node(cluster: &ClusterSpec, peers: &[&View<'_>], view: &View<'_>) -> Value {
                 .map(|id| format!("/dev/disk/by-id/{id}"))
                 .or_else(|| disk.uuid.as_ref().map(|uuid| format!("UUID={uuid}")))
                 .or_else(|| disk.label.as_ref().map(|label| format!("LABEL={label}")));
-            json!({"name": name, "device": device, "mount": disk.mount, "fs": disk.fs.as_deref().unwrap_or("ext4"),
+            json!({"name": name, "device": device, "mount": disk.mount, "fs": disk.file_system(),
                 "purpose": disk.purpose, "wipe": disk.wipe, "nofail": true, "file": disk.file.map(|f| f.0)})
         })
         .collect();

@@ -293,6 +293,14 @@ pub struct DiskSettings {
     pub file: Option<ByteSize>,
 }
 
+impl DiskSettings {
+    /// The file system that is said, else the default.
+    #[must_use]
+    pub fn file_system(&self) -> &str {
+        self.fs.as_deref().unwrap_or("ext4")
+    }
+}
+
 /// Firewall of a node.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
