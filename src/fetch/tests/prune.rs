@@ -47,6 +47,7 @@ fn three(place: &Place) -> Vec<CachedImage> {
 /// that moment an object may look in use that nobody uses.
 fn prune(place: &Place, options: &PruneOptions, in_use: usize) -> Option<Pruned> {
     let pruned = place.fetcher().prune(options).unwrap();
+    assert!(pruned.kept_in_use >= in_use, "an object in use was taken");
     (pruned.kept_in_use == in_use).then_some(pruned)
 }
 
